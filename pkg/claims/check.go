@@ -2,7 +2,6 @@ package claims
 
 import "context"
 
-
 // Finding is something about the server that an operator should know.
 type Finding struct {
 	What     string

@@ -17,8 +17,8 @@ type Submission struct {
 	Info       []byte
 }
 
-// Submitted is the answer to one [Submission].
-type Submitted struct {
+// SubmitAnswer is the answer to one [Submission].
+type SubmitAnswer struct {
 	Verdict SubmitVerdict
 	Err     error // Unsubmitted only
 }
@@ -42,7 +42,7 @@ const (
 
 // Submit creates the states of tasks that Kafka has accepted, where they are
 // absent.
-func (s *Store) Submit(ctx context.Context, submissions []Submission) ([]Submitted, error) {
+func (s *Store) Submit(ctx context.Context, submissions []Submission) ([]SubmitAnswer, error) {
 	return nil, errors.New("not yet")
 }
 

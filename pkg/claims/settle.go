@@ -32,8 +32,8 @@ type Settlement struct {
 	Info []byte
 }
 
-// Settled is the answer to one [Settlement].
-type Settled struct {
+// SettleAnswer is the answer to one [Settlement].
+type SettleAnswer struct {
 	Verdict SettleVerdict
 	// Status that results when Done: Cancelled when a request to cancel won
 	// over a failure, a retry or an interruption.
@@ -63,6 +63,6 @@ const (
 // What a Done settlement owes (an event for a terminal status, the next
 // attempt's record for a retry, nothing for an interruption) is answered as
 // [Owed] to every older copy of the record until [Store.Published] names it.
-func (s *Store) Settle(ctx context.Context, settlements []Settlement) ([]Settled, error) {
+func (s *Store) Settle(ctx context.Context, settlements []Settlement) ([]SettleAnswer, error) {
 	return nil, errors.New("not yet")
 }
