@@ -40,7 +40,8 @@ type Definition struct {
 	Uncancellable bool
 	// Check decodes and validates parameters without running them.
 	Check func(params []byte) error
-	// Describe is one line for people about a task with these parameters.
+	// Describe is one line for people about a task with these parameters; nil
+	// when the type has none.
 	Describe func(params []byte) string
 }
 
@@ -110,16 +111,6 @@ func Handle[P any](m *Mux, name string, work func(ctx context.Context, run *Run[
 		_, err := decode[P](params)
 		return err
 	}
-	describe := func(params []byte) string {
-		p, err := decode[P](params)
-		if err != nil {
-			return ""
-		}
-		if d, ok := any(p).(Describer); ok {
-			return d.Describe()
-		}
-		return ""
-	}
 	worker := WorkerFunc(func(ctx context.Context, x *Execution) error {
 		p, err := decode[P](x.Raw)
 		if err != nil {
@@ -127,8 +118,22 @@ func Handle[P any](m *Mux, name string, work func(ctx context.Context, run *Run[
 		}
 		return work(ctx, &Run[P]{Execution: x, Params: *p})
 	})
-	set := func(d *Definition) { d.Check, d.Describe = check, describe }
+	set := func(d *Definition) {
+		d.Check = check
+		if _, ok := any(new(P)).(Describer); ok {
+			d.Describe = describe[P]
+		}
+	}
 	m.Register(name, worker, append([]Option{set}, options...)...)
+}
+
+// describe asks parameters of a [Describer] type what the task does.
+func describe[P any](params []byte) string {
+	p, err := decode[P](params)
+	if err != nil {
+		return ""
+	}
+	return any(p).(Describer).Describe()
 }
 
 // decode reads and validates parameters; empty ones are P's zero value.

@@ -1,0 +1,242 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/offline-nodes/offline-nodes/pkg/claims"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+)
+
+// batch is one claim call and its answers.
+type batch struct {
+	records []*record
+	asks    []claims.Ask    // one for each record that can run, in order
+	burials []claims.Burial // one for each that cannot
+	answers []claims.Answer
+	asked   time.Time // when the call that was answered was sent
+}
+
+// ask claims what there are slots for, and looks at what may be settled
+// already. One call is under way at a time; the next one takes what gathered.
+func (l *lane) ask(ctx context.Context, now time.Time) {
+	if l.asking || l.draining || !l.svc.mayClaim() {
+		return
+	}
+	var b batch
+	for n := min(l.capacity(), maxBatch); n > 0; n-- {
+		r := l.next((*waiting).pop)
+		if r == nil {
+			break
+		}
+		l.include(&b, r, false)
+	}
+	if len(b.records) == 0 && !now.Before(l.lookAt) {
+		l.lookAt = now.Add(lookPause)
+		for range maxBatch {
+			r := l.next(func(w *waiting) *record { return w.unlooked.pop() })
+			if r == nil {
+				break
+			}
+			l.include(&b, r, true)
+		}
+	}
+	if len(b.records) == 0 {
+		return
+	}
+	l.asking = true
+	l.svc.calls.Go(func() { l.claim(ctx, b) })
+}
+
+// capacity is how many more tasks may be claimed: one per free slot, and some
+// ahead where a run is shorter than a claim.
+func (l *lane) capacity() int {
+	ahead := 0
+	if l.mean < shortRun {
+		ahead = maxBatch
+	}
+	return l.def.Slots - l.stuck + ahead - l.inHand
+}
+
+// next takes a record that may be asked for: what is due before what is fresh,
+// and never one whose id is active here.
+func (l *lane) next(pop func(*waiting) *record) *record {
+	for _, w := range [...]*waiting{&l.due, &l.fresh} {
+		for r := pop(w); r != nil; r = pop(w) {
+			switch {
+			case l.active[r.ID] != nil:
+				l.twins[r.ID] = append(l.twins[r.ID], r)
+			case r.Copied && !l.svc.rebuild.covers(later(r.SubmittedAt, r.NotBefore)):
+				l.park(r, coldPause) // so old that Redis may have let its outcome go
+			default:
+				l.active[r.ID] = r
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+func (l *lane) include(b *batch, r *record, look bool) {
+	b.records = append(b.records, r)
+	if r.Err != nil { // cannot run: it is settled as failed where a claim would be granted
+		b.burials = append(b.burials, claims.Burial{
+			ID: r.ID, Replay: r.Replay, Attempt: r.Attempt, Hop: r.Hop, ParamsHash: r.hash,
+			NotBefore: r.NotBefore, Reason: r.Reason, Info: l.svc.buryInfo(&r.Delivery, r.Err).Encode(),
+		})
+		return
+	}
+	b.asks = append(b.asks, claims.Ask{
+		ID: r.ID, Replay: r.Replay, Attempt: r.Attempt, Hop: r.Hop, ParamsHash: r.hash,
+		NotBefore: r.NotBefore, Deadline: r.Deadline, Look: look,
+		Info: l.svc.firstInfo(&r.Delivery).Encode(),
+	})
+}
+
+// claim repeats the call, under one nonce, until Redis answers.
+func (l *lane) claim(ctx context.Context, b batch) {
+	nonce := uuid.NewString()
+	err := retry(ctx, func(ctx context.Context) error {
+		err := b.call(ctx, l.svc, nonce)
+		if err != nil && ctx.Err() == nil {
+			l.log.Warn("claim failed: it is repeated until Redis answers", "error", err, "tasks", len(b.records))
+			l.svc.metrics.claimFailures.Add(ctx, 1)
+		}
+		return err
+	})
+	if err != nil {
+		b.answers = nil
+	}
+	l.answers <- b
+}
+
+// call asks once, and puts the answers into the order of the records.
+func (b *batch) call(ctx context.Context, svc *Service, nonce string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, svc.claims.Config().Trust/2)
+	defer cancel()
+	b.asked = time.Now()
+	var granted, buried []claims.Answer
+	if len(b.asks) > 0 {
+		if granted, err = svc.claims.Claim(ctx, svc.claimant, nonce, b.asks); err != nil {
+			return err
+		}
+	}
+	if len(b.burials) > 0 {
+		if buried, err = svc.claims.Bury(ctx, nonce, b.burials); err != nil {
+			return err
+		}
+	}
+	b.answers = b.answers[:0]
+	for _, r := range b.records {
+		from := &granted
+		if r.Err != nil {
+			from = &buried
+		}
+		b.answers = append(b.answers, (*from)[0])
+		*from = (*from)[1:]
+	}
+	return nil
+}
+
+// answered acts on each answer; the order of the cases is of no account.
+func (l *lane) answered(b batch) {
+	l.asking = false
+	if b.answers == nil { // the process ends
+		for _, r := range b.records {
+			l.release(r)
+		}
+		return
+	}
+	for i, r := range b.records {
+		a := b.answers[i]
+		l.metrics.claimed(a.Verdict)
+		if a.Verdict == claims.Granted {
+			l.grant(r, a, b.asked)
+			continue
+		}
+		if a.Verdict == claims.Owed {
+			l.publishOwed(r, a.State)
+			continue
+		}
+		if a.Verdict == claims.Conflict {
+			l.svc.effects.conflict(r)
+			continue
+		}
+		l.release(r)
+		l.wait(r, a)
+	}
+}
+
+// grant hands a record to the workers. The channel has room: capacity says so.
+func (l *lane) grant(r *record, a claims.Answer, asked time.Time) {
+	l.begin(r, a, asked)
+	l.inHand++
+	l.running[r] = r.leased.Add(l.svc.cfg.DetachAfter)
+	l.svc.beats.add(r)
+	if l.draining { // too late: it goes back at once
+		r.run.stop(task.ErrDraining, asked)
+	}
+	l.granted <- r
+}
+
+// wait does what answers ask for that leave the task with somebody else.
+func (l *lane) wait(r *record, a claims.Answer) {
+	switch a.Verdict {
+	case claims.Settled, claims.Superseded:
+		l.queue.Finish(&r.Delivery)
+	case claims.Free:
+		r.looked = true
+		l.enqueue(r)
+	case claims.Held:
+		l.held(r, a.Wait)
+	case claims.Early:
+		if a.Wait < earlyPark {
+			l.park(r, a.Wait)
+		} else {
+			l.hop(r, r.NotBefore)
+		}
+	case claims.Cold:
+		l.svc.rebuild.wanted()
+		l.park(r, coldPause)
+	default:
+		l.log.Error("claim refused: it is asked again", "error", a.Err, "task_id", r.ID)
+		l.park(r, time.Second)
+	}
+}
+
+// held parks a record whose task somebody else has, until its lease ends or
+// it is time to detach it.
+func (l *lane) held(r *record, wait time.Duration) {
+	now := time.Now()
+	if r.leased.IsZero() {
+		r.leased = now
+	}
+	left := r.leased.Add(l.svc.cfg.DetachAfter).Sub(now)
+	if left <= 0 {
+		l.hop(r, time.Time{})
+		return
+	}
+	l.park(r, min(max(wait, time.Millisecond), left))
+}
+
+// publishOwed publishes what the state says and nobody is known to have
+// published, then finishes the record; or, when the record is of a higher
+// replay than what was owed, asks for it again.
+func (l *lane) publishOwed(r *record, s *claims.State) {
+	m := mark{allocation: s.AllocationID, needed: true, anew: r.Replay > s.Replay}
+	if s.Status.Terminal() {
+		l.svc.metrics.repeats.Add(l.svc.work, 1)
+		l.svc.effects.terminal(r, owedEvent(&r.Delivery, s), s.Hop, owedLetter(s), m)
+		return
+	}
+	l.svc.effects.hop(r, owedHop(r.Delivery, s), m)
+}
+
+// bury settles a record that cannot run as failed, and publishes its dead
+// letter and its event. It may be called from any goroutine.
+func (l *lane) bury(r *record, reason task.Reason, why error) {
+	r.Err, r.Reason = why, reason
+	l.askAgain(r, 0)
+}

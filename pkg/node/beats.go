@@ -1,0 +1,222 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/offline-nodes/offline-nodes/pkg/claims"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+)
+
+// beats renews the leases of everything this node has claimed, in one call for
+// all that are due, and ends the runs that have lost theirs.
+//
+// A run is due one beat after its lease was last confirmed, and once early,
+// when its worker has first reported: so a task shorter than that costs no
+// beat at all.
+type beats struct {
+	svc *Service
+
+	mu   sync.Mutex
+	runs map[*record]struct{}
+
+	failing bool      // the last call failed: the node claims nothing
+	advance time.Time // when the loop last came round, for the watchdog
+}
+
+func newBeats(svc *Service) *beats {
+	return &beats{svc: svc, runs: map[*record]struct{}{}, advance: time.Now()}
+}
+
+func (b *beats) add(r *record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.runs[r] = struct{}{}
+}
+
+func (b *beats) remove(r *record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.runs, r)
+}
+
+// healthy tells whether the last beat came through.
+func (b *beats) healthy() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.failing
+}
+
+func (b *beats) lastAdvance() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.advance
+}
+
+// run beats until ctx ends. A call that hangs ends with the trust window: what
+// it was to confirm is stopped by then anyway.
+func (b *beats) run(ctx context.Context) error {
+	every := b.svc.claims.Config().Beat / 10
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		b.supervise(time.Now())
+		b.beat(ctx)
+	}
+}
+
+// beat renews what is due.
+func (b *beats) beat(ctx context.Context) {
+	asked := time.Now()
+	due, calls := b.due(asked)
+	failing := false
+	if len(due) > 0 {
+		cfg := b.svc.claims.Config()
+		call, cancel := context.WithTimeout(ctx, cfg.Trust-cfg.Beat)
+		answers, err := b.svc.claims.Beat(call, calls)
+		cancel()
+		failing = err != nil
+		if failing {
+			b.svc.log.Warn("beat failed: the leases are unconfirmed, nothing is claimed meanwhile", "error", err, "tasks", len(due))
+			b.svc.metrics.beatFailures.Add(ctx, 1)
+		}
+		for i, r := range due {
+			if err == nil {
+				b.answered(r, answers[i], asked)
+			}
+			b.quiet(r)
+		}
+	}
+	b.mu.Lock()
+	if len(due) > 0 {
+		b.failing = failing
+	}
+	b.advance = time.Now()
+	b.mu.Unlock()
+}
+
+// due lists the runs whose lease wants renewal, and marks them as beating.
+func (b *beats) due(now time.Time) (due []*record, calls []claims.Beat) {
+	every := b.svc.claims.Config().Beat
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for r := range b.runs {
+		run := r.run
+		report := run.execution.Report()
+		run.mu.Lock()
+		since := now.Sub(run.asked)
+		first := report.Active && !run.beaten && since >= every/5
+		if !run.ended && (since >= every || first) {
+			run.beating = true
+			info := b.svc.info(r, report)
+			due = append(due, r)
+			calls = append(calls, claims.Beat{
+				ID: r.ID, Lease: run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
+				ParamsHash: r.hash, NotBefore: r.NotBefore, Active: report.Active,
+				Reset: report.Checkpointed > run.checkpointed, Info: info.Encode(),
+			})
+			run.checkpointed = report.Checkpointed
+		}
+		run.mu.Unlock()
+	}
+	return due, calls
+}
+
+func (b *beats) answered(r *record, a claims.BeatAnswer, asked time.Time) {
+	run := r.run
+	switch a.Verdict {
+	case claims.Unknown:
+		b.svc.log.Warn("beat not judged: the lease is unconfirmed", "error", a.Err, "task_id", r.ID)
+		return
+	case claims.Lost:
+		run.stop(task.ErrLeaseLost, asked)
+		b.svc.log.Warn("lease lost: the run is stopped", "task_id", r.ID, "allocation_id", run.allocation)
+		return
+	}
+	run.mu.Lock()
+	run.asked, run.beaten = asked, true
+	run.mu.Unlock()
+	if a.Verdict == claims.KeptCancel && !r.lane.def.Uncancellable {
+		run.stop(task.ErrCancelled, asked)
+	}
+}
+
+// quiet lets a settlement that waited for the beat go on.
+func (b *beats) quiet(r *record) {
+	run := r.run
+	run.mu.Lock()
+	run.beating = false
+	resume := run.resume
+	run.resume = nil
+	run.mu.Unlock()
+	if resume != nil {
+		resume()
+	}
+}
+
+// supervise stops runs that may no longer trust their lease or have stalled,
+// and reports those that were told to stop and have not.
+func (b *beats) supervise(now time.Time) {
+	b.mu.Lock()
+	runs := make([]*record, 0, len(b.runs))
+	for r := range b.runs {
+		runs = append(runs, r)
+	}
+	b.mu.Unlock()
+	trust := b.svc.claims.Config().Trust
+	for _, r := range runs {
+		run, def := r.run, r.lane.def
+		run.mu.Lock()
+		started, asked, stopAt, ended, ignored := run.started, run.asked, run.stopAt, run.ended, run.ignored
+		run.ignored = ignored || !stopAt.IsZero() && !ended && now.Sub(stopAt) > b.svc.cfg.StuckAfter
+		newlyIgnored := run.ignored && !ignored
+		run.mu.Unlock()
+		reported := run.execution.Report().ReportedAt
+		switch {
+		case ended:
+		case newlyIgnored:
+			b.svc.log.Error("worker ignores its cancelled context: its slot is lost until it returns", "task_id", r.ID, "type", def.Type)
+			b.svc.metrics.stuck.Add(b.svc.work, 1)
+			r.lane.note(note{kind: workerStuck, record: r})
+		case !stopAt.IsZero():
+		case !def.Guarded && now.Sub(asked) > trust:
+			run.stop(task.ErrLeaseUnknown, now)
+		case def.Stall > 0 && !started.IsZero() && now.Sub(later(reported, started)) > def.Stall:
+			run.stop(task.ErrStalled, now)
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stopAll tells every run to stop.
+func (b *beats) stopAll(cause error) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for r := range b.runs {
+		r.run.stop(cause, now)
+	}
+}
+
+// count is how many tasks of each type the node has claimed.
+func (b *beats) count() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := map[string]int{}
+	for r := range b.runs {
+		n[r.Type]++
+	}
+	return n
+}

@@ -1,0 +1,140 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/offline-nodes/offline-nodes/pkg/claims"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+)
+
+// run is one claim of a record by this node, from grant to settlement.
+type run struct {
+	lease       string
+	allocation  int64
+	interrupted int       // runs of this attempt that were cut short before
+	lost        int       // claims before this one whose holder vanished
+	first       time.Time // the task's first failure, if one came before
+	granted     time.Time
+	started     time.Time // when its worker was called; zero while it waits for one
+
+	execution *task.Execution
+	cancel    context.CancelCauseFunc // ends the worker's context; set before it starts
+	ctx       context.Context         //nolint:containedctx // one run's own, made at the grant so that a beat can end it before it starts
+
+	mu           sync.Mutex // guards what follows
+	asked        time.Time  // of the last beat that was kept: the lease is trusted until asked + trust
+	beating      bool       // a beat that names the run is under way
+	beaten       bool       // some beat has been kept
+	ended        bool       // the worker has returned: no further beat
+	resume       func()     // what waits for the beat under way
+	checkpointed int        // of the report that the last beat carried
+	ignored      bool       // it was told to stop and has not: reported once
+	stopAt       time.Time  // when it was told to stop
+}
+
+func (r *run) hasStarted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.started.IsZero()
+}
+
+// wasIgnored tells whether the worker outlived its patience.
+func (r *run) wasIgnored() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ignored
+}
+
+// stop ends the worker's context with a cause, once.
+func (r *run) stop(cause error, now time.Time) {
+	r.mu.Lock()
+	if r.stopAt.IsZero() {
+		r.stopAt = now
+	}
+	r.mu.Unlock()
+	r.cancel(cause)
+}
+
+// whenQuiet calls next once no beat names the run any more: at once, or when
+// the beat under way has been answered.
+func (r *run) whenQuiet(next func()) {
+	r.mu.Lock()
+	r.ended = true
+	if r.beating {
+		r.resume = next
+		r.mu.Unlock()
+		return
+	}
+	r.mu.Unlock()
+	next()
+}
+
+// begin prepares a granted record's run.
+func (l *lane) begin(r *record, a claims.Answer, asked time.Time) {
+	checkpoint := r.Checkpoint
+	run := &run{lease: a.Lease, allocation: a.AllocationID, asked: asked, granted: asked}
+	if s := a.State; s != nil {
+		run.interrupted, run.lost, run.first = s.Interrupted, s.Lost, s.FirstFailure
+		if s.Checkpoint != nil {
+			checkpoint = s.Checkpoint
+		}
+	}
+	log := l.log.With("task_id", r.ID, "attempt", r.Attempt, "allocation_id", a.AllocationID)
+	run.execution = task.NewExecution(r.Envelope, r.Params, a.AllocationID, checkpoint, log)
+	run.ctx, run.cancel = context.WithCancelCause(l.svc.work)
+	r.run = run
+	if r.leased.IsZero() {
+		r.leased = asked
+	}
+}
+
+// worker runs granted records until there are no more.
+func (l *lane) worker() {
+	for r := range l.granted {
+		l.execute(r)
+	}
+}
+
+// execute runs one granted record and hands what came of it to the settler.
+func (l *lane) execute(r *record) {
+	run := r.run
+	started := time.Now()
+	run.mu.Lock()
+	run.started = started
+	run.mu.Unlock()
+	err := context.Cause(run.ctx) // already told to stop while it waited
+	if err == nil {
+		ctx, end := l.svc.traces.attempt(run.ctx, r)
+		err = l.def.Do(ctx, run.execution)
+		end(err)
+	}
+	cause := context.Cause(run.ctx)
+	run.cancel(nil)
+	l.note(note{kind: slotFreed, record: r, took: time.Since(started)})
+	o := judge(err, cause, attempts{attempt: r.Attempt, max: l.maxAttempts(r), interrupted: run.interrupted}, l.def.Retry, l.svc.random())
+	l.metrics.ended(o, time.Since(started))
+	run.whenQuiet(func() { l.svc.settler.add(r, o) })
+}
+
+// maxAttempts is the task's own limit, or its type's.
+func (l *lane) maxAttempts(r *record) int {
+	if r.MaxAttempts > 0 {
+		return r.MaxAttempts
+	}
+	return l.def.Retry.MaxAttempts
+}
+
+// explain says in one line why an unsettled task waits.
+func explain(r *record, o outcome, limit int) string {
+	switch {
+	case o.interrupted:
+		return fmt.Sprintf("attempt %d was interrupted (%v): free to run again", r.Attempt, o.err)
+	case o.status == task.Unassigned:
+		return task.Cut(fmt.Sprintf("attempt %d of %d in %s: %v", r.Attempt+1, limit, o.delay.Round(time.Millisecond), o.err))
+	default:
+		return ""
+	}
+}
