@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
@@ -29,6 +30,20 @@ func (s *Settings) check() []Problem {
 	c.types(s.Types)
 	c.servers()
 	c.telemetry(s.Telemetry)
+	return c.problems
+}
+
+// checkSections lets the packages that get the sections judge them too: their
+// rules may be stricter than what check knows by key.
+func (s *Settings) checkSections() []Problem {
+	c := &checker{settings: s}
+	kafka, err := s.Kafka.Config()
+	c.section("kafka", err, kafka.Validate)
+	redis, err := s.Redis.Config()
+	c.section("redis", err, redis.Validate)
+	if s.Store.URL != "" {
+		c.section("store", nil, s.Store.config().Validate)
+	}
 	return c.problems
 }
 
@@ -65,11 +80,13 @@ func (c *checker) kafka(k Kafka) {
 	c.addresses("kafka.brokers", k.Brokers)
 	c.refuse(topicName(k.Prefix), "kafka.prefix", "topic names have letters, digits and . _ - alone, and 100 bytes of prefix at most")
 	c.refuse(k.SessionTimeout >= time.Second, "kafka.session_timeout", "must be 1s or more: a shorter pause would lose the partitions")
-	c.refuse(k.Window.Records > 0, "kafka.window.records", "must be 1 or more")
+	c.refuse(k.Window.Records >= 512, "kafka.window.records", "must be 512 or more: one poll brings as many")
 	c.refuse(k.Window.Bytes >= 1<<20, "kafka.window.bytes", "must be 1MiB or more, or one large record stops the partition")
 	c.refuse(len(k.Delays) > 0, "kafka.delays", "name one delay at least")
 	c.refuse(slices.IsSorted(k.Delays) && len(slices.Compact(slices.Clone(k.Delays))) == len(k.Delays) && (len(k.Delays) == 0 || k.Delays[0] > 0),
 		"kafka.delays", "must rise from one to the next, from above 0")
+	c.refuse(len(k.Delays) == 0 || slices.Max(k.Delays) < k.Topics.TaskRetention/2, "kafka.delays",
+		"must be shorter than half of kafka.topics.task_retention (%s)", formatDuration(k.Topics.TaskRetention))
 	c.topics(k.Topics)
 	c.sasl(k.SASL)
 	c.tls("kafka.tls", k.TLS)
@@ -99,15 +116,17 @@ func (c *checker) redis(r Redis) {
 	c.refuse(len(r.Addrs) < 2 || r.Cluster || r.MasterName != "", "redis.addrs", "has several servers: set redis.cluster, or redis.master_name for Sentinels")
 	c.refuse(!r.Cluster || r.MasterName == "", "redis.cluster", "does not go with redis.master_name: Sentinels watch no cluster")
 	c.refuse(r.DB >= 0 && (!r.Cluster || r.DB == 0), "redis.db", "must be 0 or more, and 0 with a cluster")
+	c.refuse(r.Prefix != "", "redis.prefix", "must not be empty")
 	c.refuse(!strings.ContainsAny(r.Prefix, "{}"), "redis.prefix", "must have no braces: they decide where a cluster keeps a key")
 	c.refuse(r.Username == "" || r.Password != "" || r.PasswordFile != "", "redis.username", "needs redis.password or redis.password_file")
 	c.refuse(r.MasterName != "" || r.SentinelUsername == "" && r.SentinelPassword == "" && r.SentinelPasswordFile == "", "redis.master_name",
 		"is empty although there is a login for Sentinels")
-	c.refuse(r.Beat > 0, "redis.beat", "must be above 0")
+	c.refuse(r.Beat >= 10*time.Millisecond, "redis.beat", "must be 10ms or more")
+	c.refuse(r.Lease <= time.Hour, "redis.lease", "must be 1h or less: a dead node's tasks wait as long")
 	c.refuse(r.Lease >= 3*r.Beat, "redis.lease", "must be three times redis.beat (%s) or more, so that one lost beat loses no claim", formatDuration(r.Beat))
 	c.refuse(r.Trust > r.Beat && r.Trust < r.Lease, "redis.trust", "must lie between redis.beat (%s) and redis.lease (%s)", formatDuration(r.Beat), formatDuration(r.Lease))
 	c.refuse(r.Retention >= time.Hour, "redis.retention", "must be 1h or more: until then repeats of a task are known by its state")
-	c.refuse(r.MaxLost > 0, "redis.max_lost", "must be 1 or more")
+	c.refuse(r.MaxLost > 0 && r.MaxLost <= 90, "redis.max_lost", "must lie between 1 and 90")
 	c.tls("redis.tls", r.TLS)
 }
 
@@ -126,48 +145,34 @@ func (c *checker) tls(key string, t TLS) {
 
 func (c *checker) store(s Store) {
 	c.refuse((s.AccessKey == "") == (s.SecretKey == "" && s.SecretKeyFile == ""), "store.access_key", "goes with store.secret_key or store.secret_key_file: set both or none")
+	c.refuse(s.SessionToken == "" || s.AccessKey != "", "store.access_key", "is empty although there is store.session_token")
 	if s.CAFile != "" {
 		_, err := TLS{CAFile: s.CAFile}.roots()
 		c.refuse(err == nil, "store.ca_file", "%v", err)
 	}
-	if s.URL == "" {
-		return
+	if s.URL != "" {
+		err := remotestore.Config{URL: s.URL}.Validate()
+		c.refuse(err == nil, "store.url", "%s", oneLine(err))
 	}
-	u, err := url.Parse(s.URL)
-	if err != nil {
-		c.refuse(false, "store.url", "is no URL: write file:///dir, s3://bucket/prefix or mem://")
-		return
-	}
-	c.refuse(u.User == nil, "store.url", "must not hold a login: use store.access_key and store.secret_key")
-	switch u.Scheme {
-	case "file":
-		c.refuse(u.Host == "" && strings.HasPrefix(u.Path, "/") && len(u.Path) > 1, "store.url", "needs an absolute folder after three slashes: file:///var/lib/offline")
-	case "s3":
-		c.refuse(u.Host != "", "store.url", "needs a bucket: s3://bucket/prefix")
-	case "mem":
-	default:
-		c.refuse(false, "store.url", "must start with file:// or s3:// or mem://")
-	}
-	c.query(u)
 }
 
-// query refuses parameters of the store's URL that nothing reads.
-func (c *checker) query(u *url.URL) {
-	var known []string
-	if u.Scheme == "s3" {
-		known = []string{"endpoint", "region"}
+func (c *checker) section(key string, err error, validate func() error) {
+	if err == nil {
+		err = validate()
 	}
-	for name := range u.Query() {
-		advice := "has no parameter " + strconv.Quote(name)
-		if near := nearest(name, known); near != "" {
-			advice += ": did you mean " + near + "?"
-		}
-		c.refuse(slices.Contains(known, name), "store.url", "%s", advice)
+	c.refuse(err == nil, key, "%s", oneLine(err))
+}
+
+// oneLine writes joined errors in one line.
+func oneLine(err error) string {
+	if err == nil {
+		return ""
 	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
 func (c *checker) node(n Node) {
-	c.refuse(n.Grace >= 0, "node.grace", "must be 0 or more")
+	c.refuse(n.Grace >= time.Second, "node.grace", "must be 1s or more")
 	for _, name := range n.Types {
 		err := task.ValidateType(name)
 		c.refuse(err == nil, "node.types", "%v", err)

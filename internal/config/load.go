@@ -43,6 +43,9 @@ func Load(from Sources) (*Settings, error) {
 	settings := l.settings()
 	l.problems = append(l.problems, settings.readSecrets()...)
 	l.problems = append(l.problems, settings.check()...)
+	if len(l.problems) == 0 {
+		l.problems = settings.checkSections()
+	}
 	slices.SortStableFunc(l.problems, func(a, b Problem) int { return cmp.Compare(a.Key, b.Key) })
 	if err := asError(l.problems); err != nil {
 		return nil, err

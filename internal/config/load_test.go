@@ -108,7 +108,7 @@ redis:
 func TestEveryKindOfValue(t *testing.T) {
 	settings := load(t, config.Sources{File: file(t, `
 kafka:
-  window: {records: 10, bytes: 1.5GiB}
+  window: {records: 1000, bytes: 1.5GiB}
   topics: {replication: 3, min_insync_replicas: 2, task_retention: 30d, partitions: 12}
   session_timeout: 1d12h
 telemetry: {sampling: 0.25}

@@ -99,8 +99,8 @@ type Store struct {
 	AccessKey     string `koanf:"access_key" help:"S3 access key; empty: the AWS SDK's own chain"`
 	SecretKey     Secret `koanf:"secret_key"`
 	SecretKeyFile string `koanf:"secret_key_file" help:"file that holds the S3 secret key"`
-	PathStyle     bool   `koanf:"path_style" help:"put the bucket into the path, not into the host name"`
-	CAFile        string `koanf:"ca_file" help:"certificates to trust, PEM; empty: the system's"`
+	SessionToken  Secret `koanf:"session_token"`
+	CAFile        string `koanf:"ca_file" help:"certificates to trust besides the system's, PEM"`
 }
 
 // Node is the process that runs tasks.
@@ -172,7 +172,7 @@ func Defaults() *Settings {
 			Delays:         []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour},
 			Topics: Topics{
 				Partitions: 6, Replication: -1,
-				TaskRetention: 7 * day, ResultsRetention: 7 * day, DeadLetterRetention: 30 * day,
+				TaskRetention: 14 * day, ResultsRetention: 7 * day, DeadLetterRetention: 30 * day,
 			},
 		},
 		Redis: Redis{
@@ -184,7 +184,7 @@ func Defaults() *Settings {
 			Retention: day,
 			MaxLost:   3,
 		},
-		Node:      Node{Types: []string{}, Grace: 20 * time.Second},
+		Node:      Node{Types: []string{}, Grace: 30 * time.Second},
 		Types:     map[string]Type{},
 		DataNode:  DataNode{Listen: "127.0.0.1:9200", Shards: []string{}, Offline: Offline{Merge: "auto"}},
 		Admin:     Admin{Listen: "127.0.0.1:9464", Hosts: []string{}},

@@ -6,7 +6,7 @@ import "strings"
 func nearest(name string, candidates []string) string {
 	best, least := "", len(name)/3+2
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), c); d < least {
+		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
 			best, least = c, d
 		}
 	}
@@ -68,17 +68,23 @@ func misspelled(above []string, name string, rest []string, parent *node) string
 		meant := append(append(above[:len(above):len(above)], near), rest...)
 		return "no such setting: did you mean " + join(meant) + "?"
 	}
-	var elsewhere string
-	schema.leaves(nil, func(path []string, _ *node) {
-		if elsewhere == "" && len(rest) == 0 && path[len(path)-1] == name {
-			elsewhere = join(path)
-		}
-	})
-	if elsewhere != "" {
-		return "no such setting: did you mean " + elsewhere + "?"
+	if key := elsewhere(append([]string{name}, rest...)); key != "" {
+		return "no such setting: did you mean " + key + " (" + Variable(key) + ")?"
 	}
 	if len(above) == 0 {
 		return "no such setting: there are " + strings.Join(names, ", ")
 	}
 	return "no such setting: " + join(above) + " has " + strings.Join(names, ", ")
+}
+
+// elsewhere is the key that has this name in another section, or that is
+// written like it but for the dots.
+func elsewhere(path []string) (key string) {
+	schema.leaves(nil, func(leaf []string, _ *node) {
+		same := len(path) == 1 && leaf[len(leaf)-1] == path[0]
+		if key == "" && (same || strings.Join(leaf, "_") == strings.Join(path, "_")) {
+			key = join(leaf)
+		}
+	})
+	return key
 }
