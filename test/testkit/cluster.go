@@ -41,33 +41,41 @@ func StartRedisCluster(t testing.TB, masters int) []*Server {
 func formCluster(ctx context.Context, nodes []*Server) error {
 	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	clients := make([]*redis.Client, len(nodes))
+	first := redis.NewClient(&redis.Options{Addr: nodes[0].Addr})
+	defer first.Close()
 	for i, node := range nodes {
-		clients[i] = redis.NewClient(&redis.Options{Addr: node.Addr})
-		defer clients[i].Close()
-	}
-	for i, client := range clients {
-		from, to := i*clusterSlots/len(nodes), (i+1)*clusterSlots/len(nodes)-1
-		if err := client.ClusterAddSlotsRange(ctx, from, to).Err(); err != nil {
-			return fmt.Errorf("give slots to %s: %w", nodes[i].Addr, err)
-		}
-		host, port, err := net.SplitHostPort(nodes[i].Addr)
-		if err != nil {
-			return fmt.Errorf("split %s: %w", nodes[i].Addr, err)
-		}
-		if err := clients[0].ClusterMeet(ctx, host, port).Err(); err != nil {
-			return fmt.Errorf("meet %s: %w", nodes[i].Addr, err)
+		if err := join(ctx, first, node.Addr, i*clusterSlots/len(nodes), (i+1)*clusterSlots/len(nodes)-1); err != nil {
+			return fmt.Errorf("%s: %w", node.Addr, err)
 		}
 	}
-	for i, client := range clients {
-		if err := awaitCluster(ctx, client, len(nodes)); err != nil {
-			return fmt.Errorf("%s: %w", nodes[i].Addr, err)
+	for _, node := range nodes {
+		if err := awaitCluster(ctx, node.Addr, len(nodes)); err != nil {
+			return fmt.Errorf("%s: %w", node.Addr, err)
 		}
 	}
 	return nil
 }
 
-func awaitCluster(ctx context.Context, client *redis.Client, size int) error {
+// join gives a node its slots and introduces it to the first.
+func join(ctx context.Context, first *redis.Client, addr string, from, to int) error {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	if err := client.ClusterAddSlotsRange(ctx, from, to).Err(); err != nil {
+		return fmt.Errorf("give slots: %w", err)
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("split address: %w", err)
+	}
+	if err := first.ClusterMeet(ctx, host, port).Err(); err != nil {
+		return fmt.Errorf("meet: %w", err)
+	}
+	return nil
+}
+
+func awaitCluster(ctx context.Context, addr string, size int) error {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
 	tick := time.NewTicker(clusterAsk)
 	defer tick.Stop()
 	for {

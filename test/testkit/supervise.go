@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -28,7 +29,7 @@ func init() {
 
 // supervise starts the servers that are asked for, a line each on standard input, and answers with a line of JSON. When
 // the input ends, so has the test binary that asked: the servers are stopped and their data removed.
-func supervise() error {
+func supervise() (err error) {
 	options, err := servers.FromEnvironment()
 	if err != nil {
 		return answerAll(func(servers.Kind) answer { return answer{Error: err.Error()} })
@@ -37,10 +38,9 @@ func supervise() error {
 	if err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
 	ctx := context.Background()
 	set := servers.NewSet(options, dir)
-	defer set.Stop(ctx)
+	defer func() { err = errors.Join(err, set.Stop(ctx), os.RemoveAll(dir)) }()
 
 	return answerAll(func(kind servers.Kind) answer {
 		server, err := set.Start(ctx, kind)

@@ -107,7 +107,7 @@ func (c *container) start(ctx context.Context) error {
 		defer close(ended)
 		select {
 		case <-waiting.Result:
-		case <-waiting.Error:
+		case <-waiting.Error: //nolint:errcheck // a daemon that is gone leaves nobody to ask: as good as ended
 		}
 	}()
 	c.ended = ended

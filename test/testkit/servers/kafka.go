@@ -106,7 +106,7 @@ func kafkaProcess(ctx context.Context, o Options, config KafkaConfig, port int, 
 	if _, err := os.Stat(lib); err != nil {
 		return nil, missing("Apache Kafka "+KafkaVersion, lib)
 	}
-	controller, err := freePort()
+	controller, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}

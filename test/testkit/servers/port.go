@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,10 +19,10 @@ var errNoPort = errors.New("no free port found")
 
 // freePort returns a port of the loopback interface on which nobody listens just now. Another process may take it before
 // the server does; start tries again with another port then.
-func freePort() (int, error) {
+func freePort(ctx context.Context) (int, error) {
 	for range 100 {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		listener, err := net.Listen("tcp", address(port))
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address(port))
 		if err != nil {
 			continue
 		}

@@ -23,13 +23,13 @@ type process struct {
 }
 
 // start runs the program again on the same data. It must not be running.
-func (p *process) start(_ context.Context) error {
+func (p *process) start(ctx context.Context) error {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	// A context would kill the server when the caller's request is over; it ends by signal, or with this process.
-	cmd := exec.CommandContext(context.Background(), p.program, p.args...)
+	// The server outlives the request to start it: it ends by signal, or with this process.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.program, p.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
 	cmd.SysProcAttr = attributes()
 

@@ -162,7 +162,7 @@ func beginOnce(ctx context.Context, dir string, build func(port int, dir string)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}

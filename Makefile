@@ -1,0 +1,86 @@
+# `make` alone says what there is to make.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+
+CACHE    := $(or $(OFFLINE_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offline-nodes)
+GOLANGCI := $(CACHE)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+SERVERS  := go run ./test/testkit/cmd/servers
+
+# The race detector, per group of packages: the core (pure logic and one server each) and the flow (everything joined).
+# `make test RACE_FLOW=` is quicker.
+RACE_CORE ?= -race
+RACE_FLOW ?= -race
+# What else `go test` is given, as in `make test GOTEST='-run Drain -v'`.
+GOTEST    ?=
+
+# The tag makes franz-go usable inside testing/synctest.
+TAGS := -tags synctests
+FLOW := ./cmd/... ./internal/... ./pkg/node/... ./pkg/client/... ./pkg/datanode/... ./test/...
+CORE  = $(filter-out $(shell go list $(TAGS) $(FLOW) 2>/dev/null),$(shell go list $(TAGS) ./...))
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## says what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## builds the programs into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: test
+test: deps ## runs all tests on real servers, which it installs and starts itself (NO_INSTALL=1: only says what is missing)
+	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
+
+.PHONY: test-core
+test-core: # packages that are pure logic or know one server
+	go test $(TAGS) $(RACE_CORE) $(GOTEST) $(CORE)
+
+.PHONY: test-flow
+test-flow: # packages that join the others
+	go test $(TAGS) $(RACE_FLOW) $(GOTEST) $(FLOW)
+
+.PHONY: test-short
+test-short: ## runs the tests that need nothing but Go
+	@echo 'Tests with real servers are left out; `make test` runs them.'
+	go test $(TAGS) -short $(GOTEST) ./...
+
+.PHONY: test-docker
+test-docker: ## runs the tests on servers in containers (images: see test/docker-images.sh)
+	OFFLINE_TEST_SERVERS=docker $(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
+
+.PHONY: lint
+lint: $(GOLANGCI) ## checks the code with golangci-lint, which it builds once
+	$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## formats the code as lint wants it
+	$(GOLANGCI) fmt ./...
+
+$(GOLANGCI):
+	@echo 'Building golangci-lint $(GOLANGCI_LINT_VERSION), once: this takes some minutes.'
+	GOFLAGS= GOBIN=$(CACHE)/build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	@mkdir -p $(@D) && mv $(CACHE)/build/golangci-lint $@
+
+# A pattern, and how long each benchmark runs: `make bench BENCH=Claim BENCHTIME=1x`.
+BENCH     ?= .
+BENCHTIME ?= 1s
+.PHONY: bench
+bench: deps ## runs the benchmarks on real servers (BENCH=pattern, BENCHTIME=1s)
+	$(SERVERS) go test $(TAGS) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(GOTEST) ./...
+
+.PHONY: demo
+demo: ## shows the main job with everything inside one process, or on KAFKA=, REDIS= and S3= (more flags: ARGS=)
+	go run ./cmd/offline-node demo $(if $(KAFKA),--kafka $(KAFKA)) $(if $(REDIS),--redis $(REDIS)) $(if $(S3),--s3 $(S3)) $(ARGS)
+
+.PHONY: servers
+servers: deps ## starts Kafka, Redis and S3 and prints where they are, until Ctrl-C
+	$(SERVERS)
+
+.PHONY: deps
+deps: ## installs what tests with real servers need (NO_INSTALL=1: only says what is missing)
+	@test/deps.sh
+
+.PHONY: clean
+clean: ## removes what was built and downloaded here, and what tests keep in the cache folder
+	rm -rf bin $(CACHE)
