@@ -14,6 +14,9 @@ const Format = 1
 // MaxRunAt is how far ahead a task may be scheduled.
 const MaxRunAt = 400 * 24 * time.Hour
 
+// clockSlack is by how much a caller's clock may be behind in a run-at.
+const clockSlack = time.Minute
+
 // Envelope is what the queue knows of a task beside its parameters. Replay,
 // Attempt and Hop order the copies of one task: see [Envelope.Compare].
 type Envelope struct {
@@ -104,6 +107,8 @@ func (e *Envelope) Validate(params []byte, now time.Time) error {
 		return fmt.Errorf("%w: %d attempts: use 1 or more, or 0 for the type's own policy", ErrInvalid, e.MaxAttempts)
 	case e.NotBefore.After(now.Add(MaxRunAt)):
 		return fmt.Errorf("%w: run-at %s is more than 400 days ahead", ErrInvalid, e.NotBefore.Format(time.RFC3339))
+	case !e.NotBefore.IsZero() && e.NotBefore.Before(now.Add(-clockSlack)):
+		return fmt.Errorf("%w: run-at %s is in the past: leave it out to run at once", ErrInvalid, e.NotBefore.Format(time.RFC3339))
 	case !e.Deadline.IsZero() && e.Deadline.Before(now):
 		return fmt.Errorf("%w: the deadline %s has passed", ErrInvalid, e.Deadline.Format(time.RFC3339))
 	case !e.Deadline.IsZero() && e.Deadline.Before(e.NotBefore):
