@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -30,10 +29,6 @@ type Config struct {
 
 	// Types are the task types that this node runs; all of Workers unless set.
 	Types []string
-	// Slots replaces, by type, how many tasks run here at a time.
-	Slots map[string]int
-	// Retry replaces, by type, the retry policy that the worker declares.
-	Retry map[string]task.RetryPolicy
 
 	// Grace is how long a stopping node lets its tasks run on; 30 s unless
 	// set. What it cuts short keeps its checkpoint and is free at once.
@@ -98,30 +93,8 @@ func (c *Config) validate() error {
 			bad("node: no worker for type %q: Workers has %v", t, c.Workers.Types())
 		}
 	}
-	for t, n := range c.Slots {
-		if !slices.Contains(c.Types, t) || n < 1 {
-			bad("node: Slots[%q] = %d: name one of %v and at least one slot", t, n, c.Types)
-		}
-	}
-	for t, p := range c.Retry {
-		if !slices.Contains(c.Types, t) || p.MaxAttempts < 1 || p.Initial < 0 || p.Max < p.Initial || p.Factor < 1 || p.Jitter < 0 || p.Jitter > 1 {
-			bad("node: Retry[%q] = %+v: name one of %v, one attempt at least, Initial ≤ Max, Factor ≥ 1, Jitter 0 to 1", t, p, c.Types)
-		}
-	}
 	if c.DetachAfter >= c.HopAfter || c.Grace < 0 || c.DetachAfter < 0 {
 		bad("node: DetachAfter (%s) must be below HopAfter (%s), and Grace (%s) not negative", c.DetachAfter, c.HopAfter, c.Grace)
 	}
 	return errors.Join(errs...)
-}
-
-// definition is a type's, with this node's own slots and policy.
-func (c *Config) definition(name string) *task.Definition {
-	d := *c.Workers.Lookup(name)
-	if n := c.Slots[name]; n > 0 {
-		d.Slots = n
-	}
-	if p, ok := c.Retry[name]; ok {
-		d.Retry = p
-	}
-	return &d
 }

@@ -81,7 +81,7 @@ func New(cfg Config) (*Service, error) {
 	s.settler = newSettler(s)
 	s.rebuild = newRebuilder(s)
 	for _, name := range cfg.Types {
-		s.lanes = append(s.lanes, newLane(s, s.cfg.definition(name)))
+		s.lanes = append(s.lanes, newLane(s, cfg.Workers.Lookup(name)))
 	}
 	return s, nil
 }
