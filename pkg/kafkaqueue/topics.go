@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
 // names knows every topic and group of one prefix.
@@ -20,6 +22,20 @@ func (n names) group(typ string) string { return n.prefix + "offline-nodes." + t
 
 // routerGroup cannot be a type's group: no type starts with "retry.".
 func (n names) routerGroup() string { return n.prefix + "offline-nodes.retry.router" }
+
+// larger tells which topics take records that grew by the headers of hops
+// and letters: all but the task topics.
+func (n names) larger(topic string) bool {
+	rest, ok := strings.CutPrefix(topic, n.prefix+"tasks.")
+	return ok && (strings.HasSuffix(rest, ".again") || strings.HasPrefix(rest, "retry.") || rest == "results" || rest == "dead-letter" || rest == "settings")
+}
+
+// typeOf is the task type of a task topic or a return topic.
+func (n names) typeOf(topic string) (typ string, ok bool) {
+	rest, ok := strings.CutPrefix(topic, n.prefix+"tasks.")
+	typ = strings.TrimSuffix(rest, ".again")
+	return typ, ok && task.ValidateType(typ) == nil
+}
 
 // shortDelay writes a delay as people do: 5s, 2m, 1h30m.
 func shortDelay(d time.Duration) string {
@@ -46,4 +62,57 @@ func validTopicPart(s string) bool {
 // place writes a record's place: topic/partition/offset.
 func place(topic string, partition int32, offset int64) string {
 	return topic + "/" + strconv.Itoa(int(partition)) + "/" + strconv.FormatInt(offset, 10)
+}
+
+// spec is what a topic has to be like.
+type spec struct {
+	name       string
+	partitions int32
+	keep       time.Duration // retention.ms at least; 0: compacted
+	bytes      int           // max.message.bytes at least
+	appendTime bool          // the broker's clock stamps the records
+}
+
+// specs are all topics that tasks of these types need.
+func (c Config) specs(types []string) []spec {
+	n, t := names{c.Prefix}, c.Topics
+	list := []spec{
+		{name: n.results(), partitions: t.Partitions, keep: t.ResultsRetention, bytes: hopRecordBytes, appendTime: true},
+		{name: n.deadLetter(), partitions: t.Partitions, keep: t.DeadLetterRetention, bytes: hopRecordBytes},
+		{name: n.settings(), partitions: 1, bytes: hopRecordBytes},
+	}
+	for _, d := range c.Delays {
+		list = append(list, spec{name: n.tier(d), partitions: t.Partitions, keep: t.TaskRetention, bytes: hopRecordBytes, appendTime: true})
+	}
+	for _, typ := range types {
+		list = append(list,
+			spec{name: n.task(typ), partitions: t.Partitions, keep: t.TaskRetention, bytes: taskRecordBytes},
+			spec{name: n.again(typ), partitions: t.Partitions, keep: t.TaskRetention, bytes: hopRecordBytes})
+	}
+	return list
+}
+
+// configs are the settings that a new topic gets.
+func (s spec) configs(minInsync int) map[string]*string {
+	set := map[string]string{
+		"max.message.bytes":              strconv.Itoa(s.bytes),
+		"unclean.leader.election.enable": "false",
+		"cleanup.policy":                 "compact",
+	}
+	if s.keep > 0 {
+		set["cleanup.policy"] = "delete"
+		set["retention.ms"] = strconv.FormatInt(s.keep.Milliseconds(), 10)
+		set["retention.bytes"] = "-1"
+	}
+	if s.appendTime {
+		set["message.timestamp.type"] = "LogAppendTime"
+	}
+	if minInsync > 0 {
+		set["min.insync.replicas"] = strconv.Itoa(minInsync)
+	}
+	pointers := map[string]*string{}
+	for key, value := range set {
+		pointers[key] = &value
+	}
+	return pointers
 }

@@ -1,0 +1,56 @@
+package kafkaqueue
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+const (
+	gapEvery   = time.Minute
+	gapTimeout = 10 * time.Second
+)
+
+// gap tells everybody who should know that records were lost.
+func (m *member) gap(g Gap) {
+	m.metrics.addGap(g)
+	m.cfg.Log.Error("records were lost: Kafka does not have them any more", "topic", g.Topic, "partition", g.Partition, "from", g.From, "to", g.To, "held_here", g.Held)
+	if m.hooks.Gap != nil {
+		m.hooks.Gap(g)
+	}
+}
+
+// gapLoop compares the watermarks with where the logs start. Delivered offsets
+// show a hole too, but only once there is something behind it.
+func (m *member) gapLoop(ctx context.Context) {
+	ticker := time.NewTicker(gapEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			m.watchGaps(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *member) watchGaps(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
+	defer cancel()
+	starts, err := kadm.NewClient(m.client).ListStartOffsets(ctx, m.topics...)
+	if err != nil {
+		m.cfg.Log.Debug("log starts cannot be listed", "group", m.group, "error", err)
+		return
+	}
+	for _, a := range m.all() {
+		start, ok := starts.Lookup(a.topic, a.partition)
+		if !ok || start.Err != nil {
+			continue
+		}
+		if gone, held := a.logStarts(start.Offset); gone.to > gone.from {
+			m.gap(Gap{Topic: a.topic, Partition: a.partition, From: gone.from, To: gone.to, Held: held})
+		}
+	}
+}
