@@ -3,14 +3,13 @@ package claims
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
-
-// MaxBatch is how many tasks one script call takes. Longer slices are cut
-// into several calls.
-const MaxBatch = 256
 
 // Ask asks for one task's claim on behalf of one record.
 type Ask struct {
@@ -23,6 +22,9 @@ type Ask struct {
 	// Info is the encoded [Info] for a task whose state is absent or was
 	// never claimed: what the record says, with the node and the time.
 	Info []byte
+
+	bury   bool // settle it as FAILED instead of granting it
+	reason task.Reason
 }
 
 // Verdict is the answer to a claim.
@@ -55,6 +57,11 @@ const (
 	Free
 )
 
+var verdictNames = [...]string{"failed", "cold", "conflict", "granted", "held", "owed", "settled", "superseded", "early", "free"}
+
+// String is the verdict's name, for logs and metrics.
+func (v Verdict) String() string { return verdictNames[v] }
+
 // Answer is the answer to one [Ask].
 type Answer struct {
 	Verdict Verdict
@@ -77,7 +84,10 @@ type Answer struct {
 // A granted claim may be trusted until Trust after the call was made, unless a
 // beat has renewed it since.
 func (s *Store) Claim(ctx context.Context, claimant, nonce string, asks []Ask) ([]Answer, error) {
-	return nil, errors.New("not yet")
+	if err := errors.Join(checkName("claimant", claimant), checkName("nonce", nonce)); err != nil {
+		return nil, err
+	}
+	return s.claim(ctx, claimant+"|"+nonce+"|", asks)
 }
 
 // Burial asks for a task that cannot run to be settled as FAILED.
@@ -94,5 +104,154 @@ type Burial struct {
 // FAILED, where a claim would have been granted, and answers as [Store.Claim]
 // does: Owed with the state to publish, or what stands in the way.
 func (s *Store) Bury(ctx context.Context, nonce string, burials []Burial) ([]Answer, error) {
-	return nil, errors.New("not yet")
+	if err := checkName("nonce", nonce); err != nil {
+		return nil, err
+	}
+	asks := make([]Ask, len(burials))
+	for i, b := range burials {
+		asks[i] = Ask{
+			ID: b.ID, Replay: b.Replay, Attempt: b.Attempt, Hop: b.Hop,
+			ParamsHash: b.ParamsHash, NotBefore: b.NotBefore, Info: b.Info,
+			bury: true, reason: b.Reason,
+		}
+	}
+	return s.claim(ctx, "|"+nonce+"|", asks)
+}
+
+func (s *Store) claim(ctx context.Context, who string, asks []Ask) ([]Answer, error) {
+	answers := make([]Answer, len(asks))
+	for i := range asks {
+		if err := asks[i].check(); err != nil {
+			answers[i].Err = err
+		}
+	}
+	batches := s.plan(len(asks), func(i int) string { return asks[i].ID }, func(i int) bool { return answers[i].Err != nil })
+	err := s.each(ctx, "claim", batches, 1,
+		func(b batch) scriptCall { return s.claimCall(who, asks, b) },
+		func(i int, head []string, text string) { answers[i] = readAnswer(asks[i].ID, who, head[0], text) },
+		func(i int, err error) { answers[i].Err = err })
+	if err != nil {
+		return nil, err
+	}
+	return answers, nil
+}
+
+func (s *Store) claimCall(who string, asks []Ask, b batch) scriptCall {
+	buckets, counts := b.epochs()
+	n := len(b.index)
+	call := scriptCall{
+		script: scriptClaim,
+		keys:   make([]string, 0, 2*len(buckets)+2*n),
+		args:   make([]any, 0, 9+len(buckets)+2*n),
+	}
+	var above kin
+	var options []string
+	for k, i := range b.index {
+		options = append(options, asks[i].options(&above, s.keys.tags[b.buckets[k]]))
+	}
+	for _, bucket := range buckets {
+		call.keys = append(call.keys, s.keys.epoch(bucket))
+	}
+	for k, i := range b.index {
+		call.keys = append(call.keys, s.keys.lease(b.buckets[k], asks[i].ID))
+	}
+	for k, i := range b.index {
+		call.keys = append(call.keys, s.keys.state(b.buckets[k], asks[i].ID))
+	}
+	call.keys = append(call.keys, above.keys...)
+	for _, bucket := range buckets {
+		call.keys = append(call.keys, s.keys.failed(bucket))
+	}
+	call.args = append(call.args, who, millis(s.cfg.Lease), millis(s.cfg.Beat), millis(s.cfg.Retention), s.cfg.MaxLost,
+		s.keys.idAt(), len(buckets), n, len(above.keys))
+	for _, count := range counts {
+		call.args = append(call.args, count)
+	}
+	for k, i := range b.index {
+		a := &asks[i]
+		blob := make([]byte, 0, blobBytes+len(a.Info))
+		blob = appendBlob(blob, a.numbers(), a.ParamsHash, a.NotBefore, a.Info)
+		call.args = append(call.args, string(blob), options[k])
+	}
+	return call
+}
+
+func (a *Ask) numbers() numbers { return numbers{a.Replay, a.Attempt, a.Hop} }
+
+func (a *Ask) check() error {
+	_, unknown := reasonCode(a.reason)
+	return errors.Join(checkID(a.ID), a.numbers().check(), unknown)
+}
+
+// options are empty for most tasks, which spares the script from reading them.
+func (a *Ask) options(above *kin, tag string) string {
+	first, count := above.add(tag, a.ID)
+	if !a.Look && !a.bury && a.Deadline.IsZero() && a.NotBefore.IsZero() && count == 0 {
+		return ""
+	}
+	reason, _ := reasonCode(a.reason) // checked before
+	if a.bury && reason == '-' {
+		reason = ' '
+	}
+	b := appendFlag(make([]byte, 0, 23), a.Look)
+	b = appendTime(b, a.Deadline)
+	b = append(b, reason)
+	b = appendDigits(b, int64(first), 4)
+	return string(appendDigits(b, int64(count), 3))
+}
+
+// readAnswer reads what lua/claim.lua says of one task.
+func readAnswer(id, who, now, text string) Answer {
+	verdict, rest := text[0], text[1:]
+	var a Answer
+	switch verdict {
+	case 'c':
+		a.Verdict = Cold
+	case 'x':
+		a.Verdict = Conflict
+	case 'g':
+		a.Verdict, a.Lease = Granted, who+now
+		a.AllocationID, a.Err = strconv.ParseInt(now, 10, 64)
+	case 'G':
+		a.Verdict = Granted
+		if a.State, a.Err = decodeState(id, rest); a.Err == nil {
+			a.AllocationID, a.Lease = a.State.AllocationID, who+rest[4:18]
+		}
+	case 'h':
+		a.Verdict = Held
+		a.Wait, a.Err = parseMillis(rest)
+	case 'o':
+		a.Verdict = Owed
+		a.State, a.Err = decodeState(id, rest)
+	case 's':
+		a.Verdict = Settled
+	case 'p':
+		a.Verdict = Superseded
+	case 'e':
+		a.Verdict = Early
+		a.Wait, a.Err = parseMillis(rest)
+	case 'f':
+		a.Verdict = Free
+	default:
+		a.Err = errAnswer(text)
+	}
+	if a.Err != nil {
+		a = Answer{Err: fmt.Errorf("claim task %s: %w", id, a.Err)}
+	}
+	return a
+}
+
+func millis(d time.Duration) int64 { return d.Milliseconds() }
+
+func parseMillis(text string) (time.Duration, error) {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	return time.Duration(ms) * time.Millisecond, err
+}
+
+// checkName checks the parts of a lease value.
+func checkName(what, name string) error {
+	if name == "" || len(name) > 200 || strings.ContainsRune(name, '|') {
+		return fmt.Errorf("%w: %s %q: 1 to 200 bytes without |", ErrInvalid, what, name)
+	}
+	return nil
 }

@@ -2,14 +2,10 @@ package claims
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"strconv"
 	"time"
-
-	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
-
-// Buckets is into how many parts the tasks are divided by the root of their id.
-const Buckets = 64
 
 // Coldness says what Redis may have forgotten.
 type Coldness struct {
@@ -23,50 +19,101 @@ type Coldness struct {
 // Cold tells which buckets Redis may have forgotten: it is empty, was
 // restarted, failed over, or a rebuild was begun and not ended.
 func (s *Store) Cold(ctx context.Context) (Coldness, error) {
-	return Coldness{}, errors.New("not yet")
+	var cold Coldness
+	gone := false
+	groups := s.bucketGroups(allBuckets())
+	replies := s.run(ctx, s.epochCalls(scriptCold, groups)...)
+	for g, buckets := range groups {
+		texts, err := replies[g].texts(len(buckets))
+		if err != nil {
+			return Coldness{}, fmt.Errorf("read epochs: %w", err)
+		}
+		for i, touched := range texts {
+			if touched == "" {
+				continue
+			}
+			cold.Buckets = append(cold.Buckets, buckets[i])
+			ms, err := strconv.ParseInt(touched, 10, 64)
+			if err != nil {
+				return Coldness{}, fmt.Errorf("read epochs: %w", err)
+			}
+			gone = gone || ms == 0
+			if at := time.UnixMilli(ms).Add(-coldMargin); cold.Since.IsZero() || at.Before(cold.Since) {
+				cold.Since = at
+			}
+		}
+	}
+	if gone {
+		cold.Since = time.Time{}
+	}
+	return cold, nil
 }
 
-// RebuildLock is the right to read the outcomes back.
-type RebuildLock struct {
-	store *Store
-	value string
+// coldMargin is how long before the last touch an outcome may be that Redis
+// lost: beats touch a bucket every few seconds, and its log is synced every one.
+const coldMargin = time.Minute
+
+func allBuckets() []int {
+	buckets := make([]int, Buckets)
+	for b := range buckets {
+		buckets[b] = b
+	}
+	return buckets
 }
 
-// LockRebuild takes the right to rebuild for one lease; nil when another
-// process has it. The nonces of MarkCold and Warm decide, the lock only saves
-// double work.
-func (s *Store) LockRebuild(ctx context.Context, claimant string) (*RebuildLock, error) {
-	return nil, errors.New("not yet")
+// bucketGroups are the buckets that one call may name.
+func (s *Store) bucketGroups(buckets []int) [][]int {
+	if !s.cfg.Cluster {
+		return [][]int{buckets}
+	}
+	groups := make([][]int, len(buckets))
+	for i, b := range buckets {
+		groups[i] = []int{b}
+	}
+	return groups
 }
 
-// Renew extends the lock by one lease and tells whether it is still ours.
-func (l *RebuildLock) Renew(ctx context.Context) (bool, error) { return false, errors.New("not yet") }
-
-// Release gives the lock up.
-func (l *RebuildLock) Release(ctx context.Context) error { return errors.New("not yet") }
+func (s *Store) epochCalls(script script, groups [][]int, args ...any) []scriptCall {
+	calls := make([]scriptCall, len(groups))
+	for g, buckets := range groups {
+		calls[g] = scriptCall{script: script, args: args}
+		for _, b := range buckets {
+			calls[g].keys = append(calls[g].keys, s.keys.epoch(b))
+		}
+	}
+	return calls
+}
 
 // MarkCold signs the buckets that are still cold with the nonce of a rebuild.
 func (s *Store) MarkCold(ctx context.Context, nonce string, buckets []int) error {
-	return errors.New("not yet")
+	_, err := s.sumEpochs(ctx, "mark cold buckets", scriptMark, nonce, buckets)
+	return err
 }
 
 // Warm opens the buckets that still bear the nonce, on the server that bore it
 // then, and returns how many.
 func (s *Store) Warm(ctx context.Context, nonce string, buckets []int) (int, error) {
-	return 0, errors.New("not yet")
+	return s.sumEpochs(ctx, "warm buckets", scriptWarm, nonce, buckets)
 }
 
-// Outcome is a terminal event read back from the results topic.
-type Outcome struct {
-	ID              string
-	Replay, Attempt int
-	Status          task.Status
-	AllocationID    int64
-	Reason          task.Reason
-	At              time.Time
-	Info            []byte
+func (s *Store) sumEpochs(ctx context.Context, what string, script script, nonce string, buckets []int) (sum int, err error) {
+	if len(buckets) == 0 {
+		return 0, nil
+	}
+	if err := checkName("nonce", nonce); err != nil {
+		return 0, err
+	}
+	for _, b := range buckets {
+		if b < 0 || b >= Buckets {
+			return 0, fmt.Errorf("%w: bucket %d", ErrInvalid, b)
+		}
+	}
+	for _, r := range s.run(ctx, s.epochCalls(script, s.bucketGroups(buckets), nonce)...) {
+		n, err := r.number()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", what, err)
+		}
+		sum += n
+	}
+	return sum, nil
 }
-
-// Restore writes outcomes, marked published, over states of the same or a
-// lower (replay, attempt) that did not end at that replay.
-func (s *Store) Restore(ctx context.Context, outcomes []Outcome) error { return errors.New("not yet") }

@@ -1,7 +1,6 @@
 package claims
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -51,35 +50,3 @@ func (s *State) Event() task.Event {
 		OpaqueID: s.OpaqueID, TraceParent: s.TraceParent, TraceState: s.TraceState,
 	}
 }
-
-// Info is the part of a state that nodes and clients write and that scripts
-// copy unread. Times are kept in milliseconds.
-type Info struct {
-	Type        string
-	Explanation string // why it is not running, or what it waits for
-	Node        string // that runs or last ran it
-
-	SubmittedAt, AssignedAt, StartedAt, BeatAt, CompletedAt time.Time
-
-	Fraction   float64 // of its progress, 0 to 1
-	Note       string
-	Checkpoint []byte // what the next run resumes from; nil: none
-	Result     json.RawMessage
-	Error      string
-	Class      string // of the error
-
-	FirstFailure time.Time
-	BytesMoved   int64
-	Describe     string // what the parameters say, for people
-
-	OpaqueID, TraceParent, TraceState string
-
-	MaxAttempts int
-	Deadline    time.Time
-}
-
-// Append appends the encoded form, one JSON object, to b.
-func (i *Info) Append(b []byte) []byte { return b }
-
-// Encode returns the encoded form, as claims, beats and settlements take it.
-func (i *Info) Encode() []byte { return i.Append(nil) }
