@@ -45,9 +45,33 @@ test-short: ## runs the tests that need nothing but Go
 	@echo 'Tests with real servers are left out; `make test` runs them.'
 	go test $(TAGS) -short $(GOTEST) ./...
 
+# IMAGES=local takes the images that `make images` made; without it, the usual public ones are to be there already.
+ifeq ($(IMAGES),local)
+export OFFLINE_TEST_IMAGE_KAFKA ?= offline-nodes/kafka:local
+export OFFLINE_TEST_IMAGE_REDIS ?= offline-nodes/redis:local
+export OFFLINE_TEST_IMAGE_S3    ?= offline-nodes/s3:local
+export KAFKA_IMAGE   ?= offline-nodes/kafka:local
+export REDIS_IMAGE   ?= offline-nodes/redis:local
+export S3_IMAGE      ?= offline-nodes/s3:local
+export OFFLINE_IMAGE ?= offline-nodes/offline-nodes:local
+endif
+COMPOSE := docker compose -f compose/compose.yml
+
 .PHONY: test-docker
-test-docker: ## runs the tests on servers in containers (images: see test/docker-images.sh)
+test-docker: ## runs the tests on servers in containers (IMAGES=local: those that `make images` made)
 	OFFLINE_TEST_SERVERS=docker $(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
+
+.PHONY: images
+images: deps build ## makes images of the servers and of our programs without a registry (needs root and debootstrap)
+	test/docker-images.sh
+
+.PHONY: up
+up: ## starts the whole system with Docker Compose (IMAGES=local: from `make images`; ARGS='--scale offline-node=4')
+	$(COMPOSE) up --detach --wait $(if $(IMAGES),--no-build kafka redis s3 offline-node data-node,--build) $(ARGS)
+
+.PHONY: down
+down: ## stops what `make up` started and removes its data
+	$(COMPOSE) --profile tools down --volumes
 
 .PHONY: lint
 lint: $(GOLANGCI) ## checks the code with golangci-lint, which it builds once

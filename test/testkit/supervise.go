@@ -11,7 +11,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/test/testkit/servers"
 )
 
-const superviseVariable = "OFFLINE_TESTKIT_SUPERVISE"
+const superviseVariable = "OFFLINE_TEST_SUPERVISE"
 
 // init turns a test binary that was run as the owner of servers into one, before any test is looked for.
 //

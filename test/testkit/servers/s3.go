@@ -36,7 +36,7 @@ func StartS3(ctx context.Context, o Options, dir string) (*Server, error) {
 		server := &Server{Kind: S3, Addr: "http://" + address(port)}
 		if image != "" {
 			server.How = "container " + image
-			server.probe = s3Probe(server.Addr, image)
+			server.probe = s3Probe(server.Addr, "versitygw")
 			server.run = &container{
 				image: image, port: port, inside: 7070, volumes: []string{"/data"}, command: s3Args(":"+strconv.Itoa(7070), "/data"),
 			}
