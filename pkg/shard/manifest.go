@@ -105,7 +105,7 @@ func (s Segment) Readable() error {
 // Applied is a task whose change is in the shard.
 type Applied struct {
 	Task         string    `json:"task"`
-	AllocationID uint64    `json:"allocation_id"`
+	AllocationID int64     `json:"allocation_id"`
 	At           time.Time `json:"at,omitzero"` // by the store's clock; empty until the next generation dates it
 }
 
@@ -113,7 +113,7 @@ type Applied struct {
 type Writer struct {
 	Node         string    `json:"node,omitempty"`
 	Task         string    `json:"task,omitempty"`          // empty for a data node's own writes
-	AllocationID uint64    `json:"allocation_id,omitempty"` // of the claim under which the task runs
+	AllocationID int64     `json:"allocation_id,omitempty"` // of the claim under which the task runs
 	At           time.Time `json:"at"`
 }
 
