@@ -144,7 +144,7 @@ type Offline struct {
 // Admin is where a process shows its metrics and its health.
 type Admin struct {
 	Listen string   `koanf:"listen" common:"yes" help:"host:port of /metrics, /healthz and /readyz; empty: none"`
-	Hosts  []string `koanf:"hosts" help:"further names under which it may be asked, separated by commas; * for any"`
+	Hosts  []string `koanf:"hosts" help:"names under which it may be asked, besides localhost and IP addresses; * for any"`
 }
 
 // Log is what a process writes to standard error.
