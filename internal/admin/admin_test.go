@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,9 +127,10 @@ func TestNamesThatAreNotAllowedAreRefused(t *testing.T) {
 
 func TestACheckThatHangsFailsAndIsNotStartedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release, started := make(chan struct{}), 0
+		var started atomic.Int32
+		release := make(chan struct{})
 		hangs := admin.Check{Name: "hangs", Func: func(context.Context) error {
-			started++
+			started.Add(1)
 			<-release
 			return nil
 		}}
@@ -140,13 +142,13 @@ func TestACheckThatHangsFailsAndIsNotStartedAgain(t *testing.T) {
 			require.JSONEq(t, `{"ok": false, "checks": {"hangs": "does not answer", "well": "ok"}}`, body)
 			require.Equal(t, admin.MaxCheck, time.Since(began))
 		}
-		require.Equal(t, 1, started)
+		require.EqualValues(t, 1, started.Load())
 
 		close(release)
 		synctest.Wait()
 		code, _ := serve(t, handler, "/readyz")
 		require.Equal(t, http.StatusOK, code)
-		require.Equal(t, 2, started)
+		require.EqualValues(t, 2, started.Load())
 	})
 }
 
