@@ -15,10 +15,13 @@ import (
 // parallelGets bounds the segments that one call fetches at once.
 const parallelGets = 4
 
-// Index is one generation of a shard, opened for search. It never changes: a newer generation is another Index, which
+// bleveIndex is another name for the embedded interface: one of its methods is called Index.
+type bleveIndex = bleve.Index
+
+// Index is one generation of a shard, opened for search: a bleve.Index. It never changes: a newer generation is another Index, which
 // a bleve alias can be swapped to without a failed search.
 type Index struct {
-	bleve.Index
+	bleveIndex
 
 	Manifest Manifest
 
@@ -74,7 +77,7 @@ func (x *Index) open(parent string) error {
 	if err := writeIndex(dir, x.Manifest, x.files); err != nil {
 		return err
 	}
-	x.Index, err = bleve.OpenUsing(dir, map[string]any{"read_only": true, "scorchMergePlanOptions": neverMerge})
+	x.bleveIndex, err = bleve.OpenUsing(dir, map[string]any{"read_only": true, "scorchMergePlanOptions": neverMerge})
 	return err
 }
 
@@ -86,8 +89,8 @@ func (x *Index) Close() error { return x.close() }
 
 func (x *Index) shut() error {
 	var err error
-	if x.Index != nil {
-		err = x.Index.Close()
+	if x.bleveIndex != nil {
+		err = x.bleveIndex.Close()
 	}
 	if x.dir != "" {
 		err = errors.Join(err, os.RemoveAll(x.dir))
