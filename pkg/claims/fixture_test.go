@@ -59,13 +59,18 @@ func openFixture(t *testing.T, cfg Config) *fixture {
 // warm opens every bucket, as a node does after it read the outcomes back.
 func (f *fixture) warm() *fixture {
 	f.t.Helper()
-	cold, err := f.Cold(f.ctx())
-	require.NoError(f.t, err)
-	require.NoError(f.t, f.MarkCold(f.ctx(), "first", cold.Buckets))
-	warmed, err := f.Warm(f.ctx(), "first", cold.Buckets)
-	require.NoError(f.t, err)
-	require.Len(f.t, cold.Buckets, warmed)
+	warmAll(f.t, f.Store)
 	return f
+}
+
+func warmAll(t testing.TB, s *Store) {
+	t.Helper()
+	cold, err := s.Cold(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.MarkCold(t.Context(), "first", cold.Buckets))
+	warmed, err := s.Warm(t.Context(), "first", cold.Buckets)
+	require.NoError(t, err)
+	require.Len(t, cold.Buckets, warmed)
 }
 
 func (f *fixture) ctx() context.Context { return f.t.Context() }
@@ -208,4 +213,3 @@ var dialMini = func(m *miniredis.Miniredis) func(context.Context, string, string
 }
 
 func name(prefix string, n int) string { return prefix + strconv.Itoa(n) }
-
