@@ -112,7 +112,7 @@ type mergeProgress struct {
 // ReportBytesWritten implements segment.StatsReporter; zap calls it from one goroutine.
 func (p *mergeProgress) ReportBytesWritten(n uint64) {
 	p.written += int64(n)
-	if p.report != nil {
+	if p.report != nil && n > 0 {
 		p.report(p.written)
 	}
 }
