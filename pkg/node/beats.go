@@ -103,27 +103,17 @@ func (b *beats) beat(ctx context.Context) {
 
 // due lists the runs whose lease wants renewal, and marks them as beating.
 func (b *beats) due(now time.Time) (due []*record, calls []claims.Beat) {
-	every := b.svc.claims.Config().Beat
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for r := range b.runs {
-		run := r.run
-		report := run.execution.Report()
-		run.mu.Lock()
-		since := now.Sub(run.asked)
-		first := report.Active && !run.beaten && since >= every/5
-		if !run.ended && (since >= every || first) {
-			run.beating = true
-			info := b.svc.info(r, report)
+		if report, ok := r.run.due(now, b.svc.claims.Config().Beat); ok {
 			due = append(due, r)
 			calls = append(calls, claims.Beat{
-				ID: r.ID, Lease: run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
+				ID: r.ID, Lease: r.run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
 				ParamsHash: r.hash, NotBefore: r.NotBefore, Active: report.Active,
-				Reset: report.Checkpointed > run.checkpointed, Info: info.Encode(),
+				Reset: r.run.advanced(report), Info: b.svc.info(r, report).Encode(),
 			})
-			run.checkpointed = report.Checkpointed
 		}
-		run.mu.Unlock()
 	}
 	return due, calls
 }
@@ -140,7 +130,7 @@ func (b *beats) answered(r *record, a claims.BeatAnswer, asked time.Time) {
 		return
 	}
 	run.mu.Lock()
-	run.asked, run.beaten = asked, true
+	run.asked, run.beaten, run.checkpointed = asked, true, run.carried
 	run.mu.Unlock()
 	if a.Verdict == claims.KeptCancel && !r.lane.def.Uncancellable {
 		run.stop(task.ErrCancelled, asked)

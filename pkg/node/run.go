@@ -30,7 +30,8 @@ type run struct {
 	beaten       bool       // some beat has been kept
 	ended        bool       // the worker has returned: no further beat
 	resume       func()     // what waits for the beat under way
-	checkpointed int        // of the report that the last beat carried
+	checkpointed int        // how often the worker had set one at the last beat that was kept
+	carried      int        // and at the beat under way
 	ignored      bool       // it was told to stop and has not: reported once
 	stopAt       time.Time  // when it was told to stop
 }
@@ -46,6 +47,29 @@ func (r *run) wasIgnored() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ignored
+}
+
+// due tells whether the lease wants renewal, and if so marks the run as beating.
+func (r *run) due(now time.Time, every time.Duration) (task.Report, bool) {
+	report := r.execution.Report()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	since := now.Sub(r.asked)
+	first := report.Active && !r.beaten && since >= every/5
+	if r.ended || since < every && !first {
+		return report, false
+	}
+	r.beating = true
+	return report, true
+}
+
+// advanced tells whether the worker has set a checkpoint since the last beat
+// that was kept; the caller's beat carries it.
+func (r *run) advanced(report task.Report) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.carried = report.Checkpointed
+	return r.carried > r.checkpointed
 }
 
 // stop ends the worker's context with a cause, once.
