@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Causes of a cancelled worker context: context.Cause(ctx) is one of these,
@@ -53,7 +54,8 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
 
 // Class names an error for dead letters and metrics: the Go type of the
-// innermost error that has one of its own.
+// innermost error that has one of its own, with the first branch of joined
+// errors going first; "error" when there are only texts.
 func Class(err error) string {
 	var p *PanicError
 	switch {
@@ -63,19 +65,45 @@ func Class(err error) string {
 		return "panic"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "deadline_exceeded"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
 	}
-	class := fmt.Sprintf("%T", err)
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
-		if name := fmt.Sprintf("%T", inner); name != "*errors.errorString" {
-			class = name
-		}
+	if name := innermost(err); name != "" {
+		return name
 	}
-	return class
+	return "error"
 }
 
-// Cut shortens an error's text to what events and letters carry.
+// innermost is the type's name of the deepest error that is more than a text
+// or a wrapping, or "".
+func innermost(err error) string {
+	switch e := err.(type) { //nolint:errorlint // the chain is walked here
+	case interface{ Unwrap() error }:
+		if name := innermost(e.Unwrap()); name != "" {
+			return name
+		}
+	case interface{ Unwrap() []error }:
+		for _, branch := range e.Unwrap() {
+			if name := innermost(branch); name != "" {
+				return name
+			}
+		}
+	case nil:
+		return ""
+	}
+	switch name := fmt.Sprintf("%T", err); name {
+	case "*errors.errorString", "*fmt.wrapError", "*fmt.wrapErrors", "*errors.joinError", "*task.permanentError":
+		return ""
+	default:
+		return name
+	}
+}
+
+// Cut shortens an error's text to what events and letters carry. Bytes that
+// are no UTF-8 are replaced: JSON would blow each up to six.
 func Cut(text string) string {
 	const mark = " …"
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) <= MaxErrorBytes {
 		return text
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 )
@@ -57,12 +58,15 @@ func NewExecution(e Envelope, params []byte, allocation int64, checkpoint []byte
 	}
 }
 
-// Progress says how far the run is (0 to 1) and what it does now. It also
-// proves that the run is not stalled.
+// Progress says how far the run is (0 to 1; no number counts as 0) and what it
+// does now. It also proves that the run is not stalled.
 func (x *Execution) Progress(fraction float64, note string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.report.Active, x.report.ReportedAt = true, time.Now()
+	if math.IsNaN(fraction) { // 0 of 0 done
+		fraction = 0
+	}
 	x.report.Fraction, x.report.Note = min(max(fraction, 0), 1), Cut(note)
 }
 

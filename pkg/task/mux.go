@@ -83,8 +83,11 @@ func (m *Mux) Register(name string, worker Worker, options ...Option) {
 	if m.definitions[name] != nil {
 		panic(fmt.Sprintf("task: register: type %q has a worker already", name))
 	}
-	if d.Slots < 1 || d.Retry.MaxAttempts < 1 || worker == nil {
-		panic(fmt.Sprintf("task: register: type %q needs a worker, one slot and one attempt at least", name))
+	if d.Slots < 1 || d.Stall < 0 || worker == nil {
+		panic(fmt.Sprintf("task: register: type %q needs a worker, one slot at least, and a stall timeout of 0 or more", name))
+	}
+	if err := d.Retry.Validate(); err != nil {
+		panic(fmt.Sprintf("task: register: type %q: %v", name, err))
 	}
 	m.definitions[name] = d
 }
@@ -120,9 +123,12 @@ func Handle[P any](m *Mux, name string, work func(ctx context.Context, run *Run[
 	})
 	set := func(d *Definition) {
 		d.Check = check
-		if _, ok := any(new(P)).(Describer); ok {
+		if implements[P, Describer]() {
 			d.Describe = describe[P]
 		}
+	}
+	if work == nil {
+		panic(fmt.Sprintf("task: register: type %q needs a worker", name))
 	}
 	m.Register(name, worker, append([]Option{set}, options...)...)
 }
@@ -133,10 +139,26 @@ func describe[P any](params []byte) string {
 	if err != nil {
 		return ""
 	}
-	return any(p).(Describer).Describe()
+	d, _ := as[Describer](p)
+	return d.Describe()
 }
 
-// decode reads and validates parameters; empty ones are P's zero value.
+// as returns *p, or p itself, as an I: whichever has its methods.
+func as[I, P any](p *P) (I, bool) {
+	if i, ok := any(p).(I); ok {
+		return i, true
+	}
+	i, ok := any(*p).(I)
+	return i, ok
+}
+
+func implements[P, I any]() bool {
+	wanted := reflect.TypeFor[I]()
+	return reflect.TypeFor[P]().Implements(wanted) || reflect.TypeFor[*P]().Implements(wanted)
+}
+
+// decode reads and validates parameters; empty ones are P's zero value, or one
+// that it points to.
 func decode[P any](params []byte) (*P, error) {
 	p := new(P)
 	if len(params) > 0 {
@@ -144,7 +166,10 @@ func decode[P any](params []byte) (*P, error) {
 			return nil, fmt.Errorf("%w: parameters are no %s: %w", ErrInvalid, reflect.TypeFor[P](), err)
 		}
 	}
-	if v, ok := any(p).(Validator); ok {
+	if v := reflect.ValueOf(p).Elem(); v.Kind() == reflect.Pointer && v.IsNil() {
+		v.Set(reflect.New(v.Type().Elem()))
+	}
+	if v, ok := as[Validator](p); ok {
 		if err := v.Validate(); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
@@ -153,9 +178,13 @@ func decode[P any](params []byte) (*P, error) {
 }
 
 // Encode turns parameters into what a record carries: JSON, but for []byte and
-// json.RawMessage, which go as they are. A [Validator] is asked first.
+// json.RawMessage, which go as they are, and nil, which is none. A [Validator]
+// is asked first.
 func Encode(params any) ([]byte, error) {
-	if v, ok := params.(Validator); ok {
+	if v := reflect.ValueOf(params); v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, nil
+	}
+	if v, ok := validator(params); ok {
 		if err := v.Validate(); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
@@ -173,6 +202,17 @@ func Encode(params any) ([]byte, error) {
 		return nil, fmt.Errorf("%w: encode parameters: %w", ErrInvalid, err)
 	}
 	return b, nil
+}
+
+// validator finds Validate on params, or on a pointer to a copy of them.
+func validator(params any) (Validator, bool) {
+	if v, ok := params.(Validator); ok || params == nil {
+		return v, ok
+	}
+	p := reflect.New(reflect.TypeOf(params))
+	p.Elem().Set(reflect.ValueOf(params))
+	v, ok := p.Interface().(Validator)
+	return v, ok
 }
 
 // Do runs the definition's worker and turns a panic into a [PanicError].

@@ -29,13 +29,17 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // ValidateID checks a caller's task id: 1 to [MaxIDBytes] of letters, digits
 // and ". _ : -", in parts separated by "/" that name a child under its parent.
+// No part is "." or "..".
 func ValidateID(id string) error {
 	if id == "" || len(id) > MaxIDBytes {
 		return fmt.Errorf("%w: an id has 1 to %d bytes, not %d", ErrInvalid, MaxIDBytes, len(id))
 	}
 	for part := range strings.SplitSeq(id, "/") {
-		if part == "" {
+		switch part {
+		case "":
 			return fmt.Errorf("%w: id %q has an empty part: a / stands only between a parent and its child", ErrInvalid, id)
+		case ".", "..":
+			return fmt.Errorf("%w: id %q has the part %q, which means another folder where ids name files", ErrInvalid, id, part)
 		}
 	}
 	for _, c := range []byte(id) {
