@@ -24,6 +24,9 @@ func (s *Settings) Apply(mux *task.Mux) error {
 			continue
 		}
 		t.apply(d)
+		if err := d.Retry.Validate(); err != nil {
+			problems = append(problems, s.problem("types."+name+".retry", "", err.Error()))
+		}
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return len(a.Key) - len(b.Key) })
 	return asError(problems)

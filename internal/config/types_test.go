@@ -50,3 +50,8 @@ func TestTypesThatNoWorkerRuns(t *testing.T) {
 	require.ErrorContains(t, all, "did you mean shard.merge?")
 	require.ErrorContains(t, all, "node.types (OFFLINE_NODE__TYPES): no worker runs the type reindex")
 }
+
+func TestAPolicyThatContradictsTheProgramsOwn(t *testing.T) {
+	settings := load(t, config.Sources{File: file(t, "types: {shard.merge: {retry: {initial: 1h}}}")})
+	require.ErrorContains(t, settings.Apply(workers()), "types.shard.merge.retry: retry policy: the first delay (1h0m0s)", "the longest is 10 m")
+}
