@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,7 +31,7 @@ type world struct {
 }
 
 // bubble runs a test in fake time. Whatever it starts ends with it.
-func bubble(t *testing.T, test func(w *world), options ...kfake.Opt) {
+func bubble(t *testing.T, test func(t *testing.T, w *world), options ...kfake.Opt) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, start: time.Now(), log: &logs{t: t}}
@@ -41,7 +42,7 @@ func bubble(t *testing.T, test func(w *world), options ...kfake.Opt) {
 		t.Cleanup(kafka.Close)
 		w.kafka = kafka
 		w.cfg = Config{Brokers: kafka.ListenAddrs(), Dialer: w.net.DialContext, Log: slog.New(w.log)}
-		test(w)
+		test(t, w)
 	})
 }
 
@@ -83,6 +84,7 @@ type running struct {
 
 	mu        sync.Mutex
 	delivered []task.Delivery
+	arrived   map[string]time.Time // of each id, first
 	gaps      []Gap
 	revoked   []Partition
 	pollErr   error
@@ -92,7 +94,7 @@ func (w *world) consumer(typ string) *running { return w.consumerOf(w.cfg, typ) 
 
 func (w *world) consumerOf(cfg Config, typ string) *running {
 	w.Helper()
-	r := &running{w: w, ended: make(chan error, 1)}
+	r := &running{w: w, ended: make(chan error, 1), arrived: map[string]time.Time{}}
 	c, err := NewConsumer(cfg, typ, Hooks{
 		Gap:     func(g Gap) { r.mu.Lock(); defer r.mu.Unlock(); r.gaps = append(r.gaps, g) },
 		Revoked: func(p Partition) { r.mu.Lock(); defer r.mu.Unlock(); r.revoked = append(r.revoked, p) },
@@ -101,12 +103,18 @@ func (w *world) consumerOf(cfg Config, typ string) *running {
 	r.Consumer = c
 	ctx, end := context.WithCancel(context.Background())
 	r.end = end
-	go func() { r.ended <- c.Run(ctx) }()
+	done := make(chan struct{})
+	go func() { r.ended <- c.Run(ctx); close(done) }()
 	go func() {
 		for {
 			ds, err := c.Poll(context.Background())
 			r.mu.Lock()
 			r.delivered = append(r.delivered, ds...)
+			for _, d := range ds {
+				if _, before := r.arrived[d.ID]; !before {
+					r.arrived[d.ID] = time.Now()
+				}
+			}
 			if err != nil {
 				r.pollErr = err
 				r.mu.Unlock()
@@ -115,7 +123,7 @@ func (w *world) consumerOf(cfg Config, typ string) *running {
 			r.mu.Unlock()
 		}
 	}()
-	w.Cleanup(func() { end() })
+	w.Cleanup(func() { end(); <-done })
 	return r
 }
 
@@ -213,4 +221,61 @@ func (l *logs) lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.ls...)
+}
+
+type conn = net.Conn
+
+// freezer stops a process's network, as SIGSTOP and cut cables do.
+type freezer struct {
+	dial func(context.Context, string, string) (net.Conn, error)
+	mu   sync.Mutex
+	ice  chan struct{} // nil: not frozen
+}
+
+func (f *freezer) freeze() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ice = make(chan struct{})
+}
+
+func (f *freezer) thaw() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.ice)
+	f.ice = nil
+}
+
+func (f *freezer) wait() {
+	f.mu.Lock()
+	ice := f.ice
+	f.mu.Unlock()
+	if ice != nil {
+		<-ice
+	}
+}
+
+// DialContext is a Config.Dialer.
+func (f *freezer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	f.wait()
+	c, err := f.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return frozenConn{c, f}, nil
+}
+
+type frozenConn struct {
+	net.Conn
+	f *freezer
+}
+
+func (c frozenConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.f.wait()
+	return n, err
+}
+
+func (c frozenConn) Write(b []byte) (int, error) {
+	c.f.wait()
+	return c.Conn.Write(b)
 }

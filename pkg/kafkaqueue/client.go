@@ -119,22 +119,32 @@ func (l *lastError) get() error {
 	return l.err
 }
 
-// complaints keeps a warning that repeats to one a minute.
+// complaints keeps warnings that repeat to one a minute each.
 type complaints struct {
-	mu    sync.Mutex
-	words string
-	at    time.Time
+	mu   sync.Mutex
+	said map[string]time.Time
 }
 
+const (
+	sayAgain    = time.Minute
+	maxRemarked = 256 // texts that are remembered
+)
+
 func (c *complaints) warn(log *slog.Logger, message string, err error, args ...any) {
-	words := fmt.Sprint(err, args)
-	c.mu.Lock()
-	repeat := words == c.words && time.Since(c.at) < time.Minute
-	if !repeat {
-		c.words, c.at = words, time.Now()
-	}
-	c.mu.Unlock()
-	if !repeat {
+	if c.fresh(fmt.Sprint(err, args), time.Now()) {
 		log.Warn(message, append(args, "error", err)...)
 	}
+}
+
+func (c *complaints) fresh(words string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, ok := c.said[words]; ok && now.Sub(at) < sayAgain {
+		return false
+	}
+	if c.said == nil || len(c.said) >= maxRemarked {
+		c.said = map[string]time.Time{}
+	}
+	c.said[words] = now
+	return true
 }

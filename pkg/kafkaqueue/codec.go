@@ -1,6 +1,7 @@
 package kafkaqueue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -289,7 +290,7 @@ func (l *headerList) envelope(e *task.Envelope, target string, extra []kgo.Recor
 	l.text(headerFormat, formatText)
 	l.text(headerTaskID, e.ID)
 	l.number(headerReplay, int64(e.Replay), 0)
-	l.number(headerAttempt, int64(e.Attempt), 1)
+	l.number(headerAttempt, int64(max(e.Attempt, 1)), 1)
 	l.number(headerHop, int64(e.Hop), 0)
 	l.number(headerMaxAttempts, int64(e.MaxAttempts), 0)
 	l.time(headerSubmittedAt, e.SubmittedAt)
@@ -315,11 +316,13 @@ type arena struct{ chunk []byte }
 const chunkBytes = 32 << 10
 
 func (a *arena) copy(b []byte) []byte {
-	if b == nil {
+	switch {
+	case b == nil:
 		return nil
-	}
-	if len(b) > chunkBytes/4 {
-		return append(make([]byte, 0, len(b)), b...)
+	case len(b) == 0:
+		return []byte{}
+	case len(b) > chunkBytes/4:
+		return bytes.Clone(b)
 	}
 	if len(b) > cap(a.chunk)-len(a.chunk) {
 		a.chunk = make([]byte, 0, chunkBytes)

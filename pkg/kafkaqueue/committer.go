@@ -27,10 +27,14 @@ func (m *member) commitLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		m.turn <- struct{}{}
-		m.commit(ctx, m.all())
-		<-m.turn
+		m.commitOnce(ctx)
 	}
+}
+
+func (m *member) commitOnce(ctx context.Context) {
+	m.turn <- struct{}{}
+	m.commit(ctx, m.all())
+	<-m.turn
 }
 
 // commit sends the watermarks that are due. The caller holds the turn. What

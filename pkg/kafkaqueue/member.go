@@ -169,12 +169,12 @@ type batch struct {
 
 // poll waits for records of at most maxPoll, registers them and returns them
 // by partition. The records alias Kafka's buffers. For one goroutine.
-func (m *member) poll(ctx context.Context) ([]batch, error) {
-	if err := m.enterPoll(ctx); err != nil {
+func (m *member) poll(caller context.Context) ([]batch, error) {
+	if err := m.enterPoll(caller); err != nil {
 		return nil, err
 	}
 	defer m.leavePoll()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	m.mu.Lock()
 	if m.stopped {
@@ -196,9 +196,10 @@ func (m *member) poll(ctx context.Context) ([]batch, error) {
 		select {
 		case <-m.stopping:
 			return nil, m.ended()
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		default:
+		}
+		if caller.Err() != nil {
+			return nil, caller.Err()
 		}
 		if failed {
 			m.pollPause = min(max(2*m.pollPause, pollPauseLeast), pollPauseMost)
