@@ -21,7 +21,10 @@ func (s *Servers) startKafka(ctx context.Context, options Options) error {
 		// members gone sooner.
 		kfake.GroupMinSessionTimeout(100 * time.Millisecond),
 		kfake.GroupMaxSessionTimeout(30 * time.Minute),
-		kfake.BrokerConfigs(map[string]string{"group.consumer.session.timeout.ms": "10000"}),
+		kfake.BrokerConfigs(map[string]string{
+			"group.consumer.session.timeout.ms": "10000",
+			"offsets.retention.minutes":         "43200", // longer than any topic keeps its records
+		}),
 		kfake.WithLogger(clusterLog{options.Log}),
 	}
 	if options.DataDir != "" {
