@@ -166,16 +166,22 @@ type process struct {
 	err  error
 }
 
-// node starts an offline-node process.
-func (f *fleet) node(name string, flags ...string) *process {
+// node starts an offline-node process with further settings, as key=value.
+func (f *fleet) node(name string, settings ...string) *process {
 	f.t.Helper()
-	args := append([]string{"run",
+	args := []string{
+		"run",
 		"--kafka.brokers", strings.Join(f.kafka, ","), "--kafka.prefix", f.prefix,
 		"--redis.addrs", f.redis, "--redis.prefix", f.prefix,
 		"--kafka.topics.partitions", "4", "--kafka.topics.replication", "1",
 		"--node.name", name, "--admin.listen", "", "--log.level", "debug",
-	}, flags...)
-	return f.start("offline-node", nil, args...)
+	}
+	environ := make([]string, len(settings))
+	for i, s := range settings {
+		key, value, _ := strings.Cut(s, "=")
+		environ[i] = "OFFLINE_" + strings.ToUpper(strings.ReplaceAll(key, ".", "__")) + "=" + value
+	}
+	return f.start("offline-node", environ, args...)
 }
 
 // start runs a program until the test ends.

@@ -14,8 +14,9 @@ import (
 )
 
 func TestTasksRunFailRetryAndAreRedriven(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
-	f.node("n1", "--types.probe.retry.initial", "100ms", "--types.probe.retry.max_attempts", "2")
+	f.node("n1", "types.probe.retry.initial=100ms", "types.probe.retry.max_attempts=2")
 
 	echo := f.submit(map[string]any{"echo": "hello"}, task.OpaqueID("mine"))
 	flaky := f.submit(map[string]any{"fail": 1})
@@ -77,6 +78,7 @@ func TestTasksRunFailRetryAndAreRedriven(t *testing.T) {
 }
 
 func TestAKilledNodesTaskGoesOnElsewhereFromItsCheckpoint(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	nodes := map[string]*process{"n1": f.node("n1"), "n2": f.node("n2")}
 	id := f.submit(map[string]any{"for": "25s"})
@@ -97,8 +99,9 @@ func TestAKilledNodesTaskGoesOnElsewhereFromItsCheckpoint(t *testing.T) {
 }
 
 func TestADeployRunsNothingTwice(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
-	old := f.node("old", "--node.grace", "1m")
+	old := f.node("old", "node.grace=1m")
 	var ids []string
 	for range 4 {
 		ids = append(ids, f.submit(map[string]any{"for": "8s"}))
@@ -118,8 +121,9 @@ func TestADeployRunsNothingTwice(t *testing.T) {
 }
 
 func TestAShortGraceLosesNoAttempt(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
-	old := f.node("old", "--node.grace", "1s")
+	old := f.node("old", "node.grace=1s")
 	id := f.submit(map[string]any{"for": "15s"})
 	f.active(id, time.Minute, func(s *claims.State) bool { return s.Fraction > 0.3 })
 	f.node("new")
@@ -133,8 +137,9 @@ func TestAShortGraceLosesNoAttempt(t *testing.T) {
 }
 
 func TestCancelOfAWaitingAndARunningTask(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
-	f.node("n1", "--types.probe.slots", "1")
+	f.node("n1", "types.probe.slots=1")
 	running := f.submit(map[string]any{"for": "1m"})
 	f.active(running, time.Minute, nil)
 	waiting := f.submit(map[string]any{"for": "1m"})

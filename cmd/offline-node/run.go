@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/offline-nodes/offline-nodes/internal/admin"
+	"github.com/offline-nodes/offline-nodes/internal/config"
+	"github.com/offline-nodes/offline-nodes/internal/probe"
+	"github.com/offline-nodes/offline-nodes/internal/telemetry"
+	"github.com/offline-nodes/offline-nodes/pkg/node"
+	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+)
+
+// errLost marks errors of a node that ran and could not go on.
+var errLost = errors.New("the node cannot go on")
+
+func runCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run one node until it is told to stop, then drain it",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := config.Load(config.Sources{Flags: c.Flags()})
+			if err != nil {
+				return err
+			}
+			return run(c.Context(), settings)
+		},
+	}
+	config.AddFlags(c.Flags())
+	return c
+}
+
+func run(ctx context.Context, settings *config.Settings) (err error) {
+	name, err := settings.Node.NodeName()
+	if err != nil {
+		return err
+	}
+	tel, err := telemetry.Start(ctx, telemetry.Config{
+		Service: "offline-node", Version: version(), Instance: name, Log: settings.Log, Telemetry: settings.Telemetry,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	service, err := service(ctx, settings, name, tel)
+	if err != nil {
+		return err
+	}
+	if settings.Admin.Listen == "" {
+		return serve(ctx, service)
+	}
+	port, err := admin.Listen(ctx, admin.Config{
+		Admin: settings.Admin, Metrics: tel.Metrics(),
+		Live:  []admin.Check{{Name: "loops", Func: func(context.Context) error { return service.Healthy() }}},
+		Ready: []admin.Check{{Name: "node", Func: func(context.Context) error { return service.Ready() }}},
+	})
+	if err != nil {
+		return err
+	}
+	tel.Log.Info("admin port", "address", port.Addr())
+	group, ctx := errgroup.WithContext(ctx)
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group.Go(func() error { return port.Run(inner) })
+	group.Go(func() error {
+		defer stop() // the port tells of the drain until it is over
+		return serve(ctx, service)
+	})
+	return group.Wait()
+}
+
+func serve(ctx context.Context, service *node.Service) error {
+	if err := service.Run(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+	return nil
+}
+
+// service is the node that the settings describe.
+func service(ctx context.Context, settings *config.Settings, name string, tel *telemetry.Telemetry) (*node.Service, error) {
+	mux, err := workers(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	kafka, kafkaErr := settings.Kafka.Config()
+	redis, redisErr := settings.Redis.Config()
+	if err := errors.Join(settings.Apply(mux), kafkaErr, redisErr); err != nil {
+		return nil, err
+	}
+	return node.New(node.Config{
+		Name: name, Kafka: kafka, Claims: redis, Workers: mux, Types: settings.Served(mux),
+		Grace: settings.Node.Grace, Version: version(), Log: tel.Log, Meter: tel.Meter(), Tracer: tel.Tracer(),
+	})
+}
+
+// workers are the task types that this program knows. Merges need a store.
+func workers(ctx context.Context, settings *config.Settings) (*task.Mux, error) {
+	mux := task.NewMux()
+	probe.Register(mux)
+	cfg, err := settings.Store.Config()
+	if errors.Is(err, config.ErrNoStore) {
+		return mux, nil
+	}
+	store, err := remotestore.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := remotestore.SelfTest(ctx, store); err != nil {
+		return nil, err
+	}
+	return mux, nil
+}
+
+// version is the module's, as the build knows it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return ""
+}
