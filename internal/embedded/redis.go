@@ -24,7 +24,13 @@ func (s *Servers) startRedis(ctx context.Context, options Options) error {
 	}
 	s.Redis.Server().SetPreHook(info(newRunID()))
 	if options.InMemory {
-		s.RedisDialer = func(context.Context, string, string) (net.Conn, error) { return s.Redis.Dial() }
+		s.RedisDialer = func(context.Context, string, string) (net.Conn, error) {
+			conn, err := s.Redis.Dial()
+			if err != nil {
+				return nil, err
+			}
+			return newBuffered(conn), nil
+		}
 		s.Addresses.Redis = "localhost:6379"
 		return nil
 	}
