@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -122,7 +123,8 @@ func validateS3(u *url.URL) (errs []error) {
 	return errs
 }
 
-// Open returns the store that c names. It does not talk to it: SelfTest does.
+// Open returns the store that c names. It does not talk to it: SelfTest does. Stores that are an [io.Closer] can be
+// closed once nothing uses them any more.
 func Open(ctx context.Context, c Config) (Store, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -140,12 +142,14 @@ func Open(ctx context.Context, c Config) (Store, error) {
 	return openS3(ctx, c, u)
 }
 
+var _, _ io.Closer = (*S3)(nil), (*Filesystem)(nil)
+
 func openS3(ctx context.Context, c Config, u *url.URL) (*S3, error) {
-	client, err := httpClient(c.CAFile)
+	base, err := baseClient(c.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(base)}
 	if c.AccessKey != "" {
 		static := credentials.NewStaticCredentialsProvider(c.AccessKey, string(c.SecretKey), string(c.SessionToken))
 		options = append(options, config.WithCredentialsProvider(static))
@@ -164,11 +168,12 @@ func openS3(ctx context.Context, c Config, u *url.URL) (*S3, error) {
 		}
 		settings.Region = "us-east-1"
 	}
-	s := &S3{bucket: u.Host}
+	s := &S3{bucket: u.Host, http: storeClient(settings)}
 	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
 		s.prefix = prefix + "/"
 	}
 	s.client = s3.NewFromConfig(settings, func(o *s3.Options) {
+		o.HTTPClient = s.http
 		o.UsePathStyle = endpoint != ""
 		if v, err := strconv.ParseBool(u.Query().Get("path_style")); err == nil {
 			o.UsePathStyle = v
@@ -184,25 +189,43 @@ func openS3(ctx context.Context, c Config, u *url.URL) (*S3, error) {
 	return s, nil
 }
 
-func httpClient(caFile string) (*awshttp.BuildableClient, error) {
-	var pool *x509.CertPool
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, fmt.Errorf("open store: certificate authorities: %w", err)
-		}
-		if pool, err = x509.SystemCertPool(); err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("open store: %s holds no certificate in PEM form", caFile)
-		}
+// baseClient carries what all connections share: also those that the credential chain opens.
+func baseClient(caFile string) (*awshttp.BuildableClient, error) {
+	client := awshttp.NewBuildableClient()
+	if caFile == "" {
+		return client, nil
 	}
-	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = 64
-		t.ResponseHeaderTimeout = 2 * time.Minute
-		if pool != nil {
-			t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-		}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("open store: certificate authorities: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("open store: %s holds no certificate in PEM form", caFile)
+	}
+	return client.WithTransportOptions(func(t *http.Transport) {
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}), nil
+}
+
+// storeClient returns the client of one store, whose connections can be closed with it.
+func storeClient(settings aws.Config) *http.Client {
+	base, ok := settings.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		base = awshttp.NewBuildableClient()
+	}
+	transport := base.GetTransport()
+	transport.MaxIdleConnsPerHost = 64
+	transport.ResponseHeaderTimeout = 2 * time.Minute
+	return &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		code := r.Response.StatusCode
+		keepsMethod := code == http.StatusTemporaryRedirect || code == http.StatusPermanentRedirect
+		if keepsMethod && len(via) < 10 {
+			return nil
+		}
+		return http.ErrUseLastResponse
+	}}
 }

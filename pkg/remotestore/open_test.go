@@ -87,5 +87,6 @@ func openAndGet(t *testing.T, c Config) ([]byte, error) {
 	t.Helper()
 	store, err := Open(t.Context(), c)
 	require.NoError(t, err)
+	defer store.(*S3).Close()
 	return store.Get(t.Context(), "k", All)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -34,8 +35,15 @@ const (
 // a lifecycle rule (AbortIncompleteMultipartUpload) does.
 type S3 struct {
 	client *s3.Client
+	http   *http.Client
 	bucket string
 	prefix string // empty, or ends with a slash
+}
+
+// Close closes idle connections. The store stays usable.
+func (s *S3) Close() error {
+	s.http.CloseIdleConnections()
+	return nil
 }
 
 // PutFile implements [Store].

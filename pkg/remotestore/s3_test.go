@@ -153,6 +153,7 @@ func openBucket(t *testing.T, b testkit.Bucket) *S3 {
 		URL: "s3://" + b.Name + "/some/prefix?" + query.Encode(), AccessKey: b.AccessKey, SecretKey: Secret(b.SecretKey),
 	})
 	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.(*S3).Close()) })
 	return store.(*S3)
 }
 

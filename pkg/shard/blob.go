@@ -32,7 +32,7 @@ func NameBlob(path string) (Blob, error) {
 
 // Upload sends the local file at path as blob. It may be repeated.
 func (s *Shard) Upload(ctx context.Context, blob Blob, path string) error {
-	if err := blob.Name.check(); err != nil {
+	if err := blob.Name.Check(); err != nil {
 		return err
 	}
 	if err := s.store.PutFile(ctx, s.blobKey(blob.Name), path); err != nil {
@@ -44,7 +44,7 @@ func (s *Shard) Upload(ctx context.Context, blob Blob, path string) error {
 // Download fetches the file of a segment to path and compares its hash. What does not match is removed and returned as
 // ErrCorrupt; a blob that is not there is ErrNotFound. Most callers want a Cache.
 func (s *Shard) Download(ctx context.Context, seg Segment, path string) error {
-	if err := seg.Blob.check(); err != nil {
+	if err := seg.Blob.Check(); err != nil {
 		return err
 	}
 	key := s.blobKey(seg.Blob)
@@ -114,7 +114,7 @@ func (s *Shard) list(ctx context.Context, dir string) iter.Seq2[StoredBlob, erro
 				return
 			}
 			name := BlobName(strings.TrimPrefix(o.Key, dir))
-			if name.check() == nil && !yield(StoredBlob{Blob{name, o.Bytes}, o.Modified}, nil) {
+			if name.Check() == nil && !yield(StoredBlob{Blob{name, o.Bytes}, o.Modified}, nil) {
 				return
 			}
 		}
@@ -150,7 +150,7 @@ func (s *Shard) Generations(ctx context.Context, after uint64) iter.Seq2[StoredG
 // DeleteBlob removes a blob from the store. Only a garbage collector that knows every generation, snapshot and
 // reservation may call it.
 func (s *Shard) DeleteBlob(ctx context.Context, name BlobName) error {
-	if err := name.check(); err != nil {
+	if err := name.Check(); err != nil {
 		return err
 	}
 	if err := s.store.Delete(ctx, s.blobKey(name)); err != nil {

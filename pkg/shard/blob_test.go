@@ -123,5 +123,5 @@ func TestSameContentGetsANewName(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, a.Name.SHA256(), b.Name.SHA256())
 	require.NotEqual(t, a.Name, b.Name)
-	require.NoError(t, a.Name.check())
+	require.NoError(t, a.Name.Check())
 }

@@ -62,7 +62,7 @@ func (c *Cache) open() error {
 	if err := os.MkdirAll(filepath.Join(c.dir, filesDir), 0o700); err != nil {
 		return err
 	}
-	lock, err := bolt.Open(filepath.Join(c.dir, cacheLock), 0o600, &bolt.Options{Timeout: lockTimeout})
+	lock, err := lockFile(filepath.Join(c.dir, cacheLock), lockTimeout)
 	if errors.Is(err, bolt.ErrTimeout) {
 		return errors.New("another process uses it")
 	}
@@ -89,7 +89,7 @@ func (c *Cache) removeStrays() error {
 		if err != nil {
 			return err
 		}
-		if name.check() != nil || c.bytes+info.Size() > c.maxBytes {
+		if name.Check() != nil || c.bytes+info.Size() > c.maxBytes {
 			if err := os.RemoveAll(c.path(name)); err != nil {
 				return err
 			}
@@ -119,7 +119,7 @@ func (f *File) Close() { f.release() }
 // Get returns the file of a segment, and downloads it if it is not there. Callers that wait for a download of another
 // go on with their own if that one fails.
 func (c *Cache) Get(ctx context.Context, s *Shard, seg Segment) (*File, error) {
-	if err := seg.Blob.check(); err != nil {
+	if err := seg.Blob.Check(); err != nil {
 		return nil, err
 	}
 	for {
@@ -147,7 +147,7 @@ func (c *Cache) Get(ctx context.Context, s *Shard, seg Segment) (*File, error) {
 // Adopt moves a local file into the cache, under the name of the segment whose file it is. It saves the download of
 // what was just uploaded.
 func (c *Cache) Adopt(seg Segment, path string) error {
-	if err := seg.Blob.check(); err != nil {
+	if err := seg.Blob.Check(); err != nil {
 		return err
 	}
 	e, mine := c.hold(seg)

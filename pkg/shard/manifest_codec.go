@@ -166,5 +166,5 @@ func (s Segment) validate() error {
 	case s.Type == "":
 		return errors.New("type is missing")
 	}
-	return s.Blob.check()
+	return s.Blob.Check()
 }

@@ -74,8 +74,8 @@ func newBlobName(sum string) BlobName {
 // SHA256 returns the hash of the content, in hex.
 func (b BlobName) SHA256() string { return string(b[:min(64, len(b))]) }
 
-// check keeps names that come from manifests from reaching anything but blobs.
-func (b BlobName) check() error {
+// Check tells what is wrong with a name. It keeps names that come from elsewhere from reaching anything but blobs.
+func (b BlobName) Check() error {
 	bad := fmt.Errorf("blob name %.120q is not <sha256>-<uuid>", string(b))
 	if len(b) != blobNameBytes || b[64] != '-' || strings.ToLower(string(b)) != string(b) {
 		return bad
