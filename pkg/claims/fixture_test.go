@@ -2,7 +2,6 @@ package claims
 
 import (
 	"context"
-	"net"
 	"strconv"
 	"testing"
 	"time"
@@ -206,10 +205,6 @@ func (a Ask) retry(lease string) Settlement {
 
 func (a Ask) hop(lease string) HopAsk {
 	return HopAsk{ID: a.ID, Replay: a.Replay, Attempt: a.Attempt, Hop: a.Hop, Lease: lease, ParamsHash: a.ParamsHash, Info: a.Info}
-}
-
-var dialMini = func(m *miniredis.Miniredis) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) { return m.Dial() }
 }
 
 func name(prefix string, n int) string { return prefix + strconv.Itoa(n) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -83,29 +84,71 @@ type reply struct {
 	err   error
 }
 
-// run makes the calls, pipelined when there are several, and returns a reply
-// for each. A script that a server does not know (it is new, or was flushed)
-// is sent again whole: go-redis does that for no pipeline.
+// run makes the calls and returns a reply for each.
 func (s *Store) run(ctx context.Context, calls ...scriptCall) []reply {
-	cmds := make([]*redis.Cmd, len(calls))
-	if len(calls) == 1 {
-		cmds[0] = s.client.EvalSha(ctx, calls[0].script.sha, calls[0].keys, calls[0].args...)
+	replies := make([]reply, len(calls))
+	masters := s.byMaster(ctx, calls)
+	if len(masters) == 1 {
+		s.pipeline(ctx, calls, replies, masters[0])
+		return replies
+	}
+	var wait sync.WaitGroup
+	for _, index := range masters {
+		wait.Go(func() { s.pipeline(ctx, calls, replies, index) })
+	}
+	wait.Wait()
+	return replies
+}
+
+// byMaster divides calls by the server that has their keys. One pipeline over
+// several masters would not do: when the context ends while go-redis retries
+// what one master did not answer, it overwrites what all the others did.
+func (s *Store) byMaster(ctx context.Context, calls []scriptCall) [][]int {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok || len(calls) < 2 {
+		all := make([]int, len(calls))
+		for i := range all {
+			all[i] = i
+		}
+		return [][]int{all}
+	}
+	place := make(map[*redis.Client]int)
+	var masters [][]int
+	for i, c := range calls {
+		master, _ := cluster.MasterForKey(ctx, c.keys[0]) // nil is a place too: its pipeline has the error
+		n, ok := place[master]
+		if !ok {
+			n = len(masters)
+			place[master] = n
+			masters = append(masters, nil)
+		}
+		masters[n] = append(masters[n], i)
+	}
+	return masters
+}
+
+// pipeline makes some of the calls, in order. A script that a server does not
+// know (it is new, or was flushed) is sent again whole: go-redis does that for
+// no pipeline.
+func (s *Store) pipeline(ctx context.Context, calls []scriptCall, replies []reply, index []int) {
+	cmds := make([]*redis.Cmd, len(index))
+	if len(index) == 1 {
+		c := calls[index[0]]
+		cmds[0] = s.client.EvalSha(ctx, c.script.sha, c.keys, c.args...)
 	} else {
 		pipe := s.client.Pipeline()
-		for i, c := range calls {
-			cmds[i] = pipe.EvalSha(ctx, c.script.sha, c.keys, c.args...)
+		for n, i := range index {
+			cmds[n] = pipe.EvalSha(ctx, calls[i].script.sha, calls[i].keys, calls[i].args...)
 		}
 		_, _ = pipe.Exec(ctx) // each command has its own error
 	}
-	replies := make([]reply, len(calls))
-	for i, cmd := range cmds {
+	for n, i := range index {
+		cmd := cmds[n]
 		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-			c := calls[i]
-			cmd = s.client.Eval(ctx, c.script.source, c.keys, c.args...)
+			cmd = s.client.Eval(ctx, calls[i].script.source, calls[i].keys, calls[i].args...)
 		}
 		replies[i].value, replies[i].err = cmd.Result()
 	}
-	return replies
 }
 
 // texts reads a reply that is a list of n strings.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,6 +47,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	quietly()
 	s := &Store{cfg: cfg, client: newClient(cfg), keys: newKeys(cfg.Prefix)}
 	if err := s.prepare(ctx); err != nil {
 		_ = s.client.Close()
@@ -53,6 +55,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	return s, nil
 }
+
+// quietly keeps go-redis from writing to standard error: every failure comes
+// back as an error of a call.
+var quietly = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 func newClient(cfg Config) redis.UniversalClient {
 	addrs := cfg.Addrs
