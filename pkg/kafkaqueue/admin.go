@@ -28,7 +28,9 @@ func OpenAdmin(cfg Config) (*Admin, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	client, err := kgo.NewClient(cfg.clientOptions()...)
+	// kadm answers from metadata that may be as old as this: 5 s unless set,
+	// and a topic that was just created would be missing for as long.
+	client, err := kgo.NewClient(append(cfg.clientOptions(), kgo.MetadataMinAge(20*time.Millisecond))...)
 	if err != nil {
 		return nil, fmt.Errorf("open Kafka admin client: %w", err)
 	}
