@@ -29,6 +29,7 @@ build: ## builds the programs into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
 .PHONY: test
+test: export RACE := $(RACE_CORE)$(RACE_FLOW)
 test: deps ## runs all tests on real servers, which it installs and starts itself (NO_INSTALL=1: only says what is missing)
 	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
 
