@@ -1,0 +1,157 @@
+package dataapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/offline-nodes/offline-nodes/pkg/datanode"
+)
+
+// Limits of requests.
+const (
+	MaxBulkBytes  = 64 << 20
+	MaxBodyBytes  = 1 << 20  // of everything else but documents
+	MaxDocBytes   = 16 << 20 // of one document by itself
+	Timeout       = time.Minute
+	parallelBulks = 16 // that are read at a time
+)
+
+// Config of [New].
+type Config struct {
+	Node *datanode.Node
+
+	// Hosts are names under which it may be asked, besides addresses and localhost; "*" for any.
+	Hosts []string
+
+	Metrics http.Handler                // answers /metrics; nil: 404
+	Ready   func(context.Context) error // nil: always ready
+}
+
+// New returns the handler of the whole surface. It is safe for concurrent use.
+func New(cfg Config) http.Handler {
+	s := &server{node: cfg.Node, ready: cfg.Ready, reading: make(chan struct{}, parallelBulks)}
+	mux := http.NewServeMux()
+	handle := func(pattern string, h func(r *http.Request) (int, any, error)) {
+		mux.Handle(pattern, endpoint(h))
+	}
+	handle("GET /shards", s.list)
+	handle("PUT /shards/{name}", s.create)
+	handle("DELETE /shards/{name}", s.drop)
+	handle("POST /shards/{name}/_bulk", onShard(s, s.bulk))
+	handle("PUT /shards/{name}/docs/{id}", onShard(s, s.put))
+	handle("GET /shards/{name}/docs/{id}", onShard(s, s.get))
+	handle("DELETE /shards/{name}/docs/{id}", onShard(s, s.remove))
+	handle("GET /shards/{name}/_search", onShard(s, s.search))
+	handle("POST /shards/{name}/_search", onShard(s, s.search))
+	handle("POST /shards/{name}/_refresh", onShard(s, s.refresh))
+	handle("GET /shards/{name}/_stats", onShard(s, s.stats))
+	handle("GET /shards/{name}/_merges", onShard(s, s.merges))
+	handle("POST /shards/{name}/_merge", onShard(s, s.merge))
+	handle("GET /settings", s.settings)
+	handle("PUT /settings", s.change)
+	handle("GET /healthz", func(*http.Request) (int, any, error) { return http.StatusOK, map[string]bool{"ok": true}, nil })
+	handle("GET /readyz", s.readiness)
+	if cfg.Metrics != nil {
+		mux.Handle("GET /metrics", cfg.Metrics)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusNotFound, failure{problem{"not_found", fmt.Sprintf("nothing answers %s %s here", r.Method, r.URL.Path)}})
+	})
+	return guard(cfg.Hosts, http.NewCrossOriginProtection().Handler(mux))
+}
+
+type server struct {
+	node    *datanode.Node
+	ready   func(context.Context) error
+	reading chan struct{}
+}
+
+// endpoint answers with what h returns, within the time limit.
+func endpoint(h func(r *http.Request) (int, any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
+		defer cancel()
+		status, body, err := h(r.WithContext(ctx))
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		answer(w, status, body)
+	})
+}
+
+// onShard looks up the shard that the path names.
+func onShard(s *server, h func(r *http.Request, sh *datanode.Shard) (int, any, error)) func(*http.Request) (int, any, error) {
+	return func(r *http.Request) (int, any, error) {
+		sh, err := s.node.Shard(r.PathValue("name"))
+		if err != nil {
+			return 0, nil, err
+		}
+		return h(r, sh)
+	}
+}
+
+// guard lets in whoever asks for an address or a name that is allowed: a page of another site can make a browser come
+// here under its own name.
+func guard(hosts []string, inner http.Handler) http.Handler {
+	names := append([]string{"localhost"}, hosts...)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if net.ParseIP(strings.Trim(host, "[]")) == nil && !slices.Contains(names, "*") &&
+			!slices.ContainsFunc(names, func(n string) bool { return n != "" && strings.EqualFold(n, host) }) {
+			answer(w, http.StatusMisdirectedRequest, failure{problem{"bad_request", "this host name is not in admin.hosts"}})
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) readiness(r *http.Request) (int, any, error) {
+	if s.ready != nil {
+		if err := s.ready(r.Context()); err != nil {
+			return http.StatusServiceUnavailable, map[string]any{"ok": false, "reason": err.Error()}, nil
+		}
+	}
+	return http.StatusOK, map[string]bool{"ok": true}, nil
+}
+
+// body reads a whole body of at most max bytes.
+func body(r *http.Request, limit int64) ([]byte, error) {
+	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, fmt.Errorf("the body has more than %d bytes: %w", limit, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the body cannot be read: %w", datanode.ErrInvalid, err)
+	}
+	return raw, nil
+}
+
+// decode reads a JSON object into v; unknown fields are refused, an empty body is an empty object.
+func decode(r *http.Request, v any) error {
+	raw, err := body(r, MaxBodyBytes)
+	if err != nil || len(bytes.TrimSpace(raw)) == 0 {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%w: the body: %w", datanode.ErrInvalid, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: the body: more follows after the object", datanode.ErrInvalid)
+	}
+	return nil
+}
