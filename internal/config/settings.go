@@ -186,7 +186,7 @@ func Defaults() *Settings {
 		},
 		Node:      Node{Types: []string{}, Grace: 30 * time.Second},
 		Types:     map[string]Type{},
-		DataNode:  DataNode{Listen: "127.0.0.1:9200", Shards: []string{}, Offline: Offline{Merge: "auto"}},
+		DataNode:  DataNode{Listen: "127.0.0.1:9470", Shards: []string{}, Offline: Offline{Merge: "auto"}},
 		Admin:     Admin{Listen: "127.0.0.1:9464", Hosts: []string{}},
 		Log:       Log{Level: "info", Format: "text"},
 		Telemetry: Telemetry{OTLPProtocol: "grpc", Sampling: 1},
