@@ -403,6 +403,29 @@ func TestATopicThatWasCreatedAnewEndsTheConsumer(t *testing.T) {
 	})
 }
 
+func TestADeletedTopicEndsTheConsumer(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.topics("merge")
+		c := w.consumer("merge")
+		w.submit(w.producer(), "merge", 10)
+		c.await(10)
+		require.NoError(t, w.kafka.DeleteTopic("tasks.merge"))
+		start := time.Now()
+		require.ErrorIs(t, <-c.ended, ErrTopicGone)
+		require.Less(t, time.Since(start), 30*time.Second)
+	})
+}
+
+func TestAConsumerWaitsForItsTopics(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		c := w.consumer("merge")
+		time.Sleep(10 * time.Minute)
+		w.topics("merge")
+		w.submit(w.producer(), "merge", 10)
+		w.eventually(2*time.Minute, func() bool { return len(c.got()) == 10 }, "the records")
+	})
+}
+
 func TestCommitsThatFailForTwentyMinutesAreMadeUpFor(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.topics("merge")

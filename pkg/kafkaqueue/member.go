@@ -16,6 +16,7 @@ const (
 	pollPauseLeast = 100 * time.Millisecond // after a poll that failed; doubles
 	pollPauseMost  = 5 * time.Second
 	leaveTimeout   = 10 * time.Second
+	missingLimit   = 15 * time.Second // before a topic counts as gone
 )
 
 // member is one member of a consumer group: what the consumer, the router and
@@ -46,14 +47,14 @@ type member struct {
 
 	mu         sync.Mutex
 	assigned   map[string]map[int32]*assignment
-	starts     map[string]map[int32]int64 // committed offsets of what was just assigned
 	stopping   chan struct{}
 	stopped    bool
 	failure    error
 	cancelPoll context.CancelFunc
 
 	lastPoll  atomic.Int64
-	pollPause time.Duration // of the poll goroutine
+	pollPause time.Duration       // of the poll goroutine
+	missing   map[string]*absence // of topics; the poll goroutine's
 	said      complaints
 }
 
@@ -66,13 +67,16 @@ func newMember(cfg Config, group string, topics []string, hooks Hooks, options .
 		cfg: cfg, group: group, topics: topics, hooks: hooks, metrics: metrics,
 		ready: make(chan struct{}), turn: make(chan struct{}, 1), polling: make(chan struct{}, 1),
 		resume: make(chan *assignment, 64), stopping: make(chan struct{}),
-		assigned: map[string]map[int32]*assignment{}, starts: map[string]map[int32]int64{},
+		assigned: map[string]map[int32]*assignment{}, missing: map[string]*absence{},
 	}
 	m.options = append(cfg.clientOptions(),
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...),
 		kgo.SessionTimeout(cfg.SessionTimeout), kgo.HeartbeatInterval(min(3*time.Second, cfg.SessionTimeout/3)),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		// Otherwise a topic that was deleted is never heard of, and fetched in a
+		// tight loop: kept errors wait for the next poll, which pauses.
+		kgo.KeepRetryableFetchErrors(),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.KeepControlRecords(),
 		kgo.AdjustFetchOffsetsFn(m.starting), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost),
 		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.MaxDecompressBatchBytes(64<<20),
@@ -285,11 +289,7 @@ func (m *member) assignment(topic string, partition int32) *assignment {
 	if a := m.assigned[topic][partition]; a != nil {
 		return a
 	}
-	committed := int64(-1)
-	if at, ok := m.starts[topic][partition]; ok {
-		committed = at
-	}
-	return m.begin(topic, partition, committed)
+	return m.begin(topic, partition, -1)
 }
 
 func (m *member) begin(topic string, partition int32, committed int64) *assignment {
@@ -442,9 +442,8 @@ func (m *member) pollErrors(ctx context.Context, fetches kgo.Fetches, batches *[
 		case errors.Is(err, kgo.ErrClientClosed):
 			m.stop(nil)
 			return
-		case errors.Is(err, kerr.UnknownTopicID):
-			m.cfg.Log.Error("topic is gone or was created anew", "topic", topic, "partition", partition)
-			m.stop(fmt.Errorf("topic %s: %w", topic, ErrTopicGone))
+		case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
+			m.topicMissing(topic, err, time.Now())
 		case errors.As(err, &large):
 			*batches = append(*batches, m.skip(large))
 		}
@@ -453,6 +452,32 @@ func (m *member) pollErrors(ctx context.Context, fetches kgo.Fetches, batches *[
 		m.complain(topic, partition, err)
 	})
 	return failed
+}
+
+// absence is how long fetches have been saying that a topic does not exist.
+type absence struct{ since, last time.Time }
+
+// topicMissing ends the member when a topic that it fetched from stays away.
+// For seconds that is normal: a new topic is not known to all brokers at once.
+func (m *member) topicMissing(topic string, err error, now time.Time) {
+	a := m.missing[topic]
+	if a == nil || now.Sub(a.last) > 2*pollPauseMost {
+		a = &absence{since: now}
+		m.missing[topic] = a
+	}
+	a.last = now
+	if m.consumed(topic) && now.Sub(a.since) >= missingLimit {
+		m.stop(fmt.Errorf("topic %s: %w: %w", topic, ErrTopicGone, err))
+	}
+}
+
+// consumed tells whether partitions of the topic were ever assigned: before
+// that it is just not created yet.
+func (m *member) consumed(topic string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.assigned[topic]
+	return ok
 }
 
 // skip steps over a batch that would not fit into memory: it is handed on as
