@@ -26,7 +26,7 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 		return
 	}
 	var b batch
-	for n := min(l.capacity(), maxBatch); n > 0; n-- {
+	for n := l.wanted(); n > 0; n-- {
 		r := l.next((*waiting).pop)
 		if r == nil {
 			break
@@ -50,14 +50,19 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 	l.svc.calls.Go(func() { l.claim(ctx, b) })
 }
 
-// capacity is how many more tasks may be claimed: one per free slot, and some
-// ahead where a run is shorter than a claim.
-func (l *lane) capacity() int {
-	ahead := 0
-	if l.mean < shortRun {
-		ahead = maxBatch
+// wanted is how many tasks to claim now: one per free slot, and some ahead
+// where a run is shorter than a claim. These are claimed by the half batch, or
+// each would cost a call of its own.
+func (l *lane) wanted() int {
+	slots := l.def.Slots - l.stuck
+	if l.mean >= shortRun {
+		return min(slots-l.inHand, maxBatch)
 	}
-	return l.def.Slots - l.stuck + ahead - l.inHand
+	room := slots + maxBatch - l.inHand
+	if room < maxBatch/2 && l.inHand >= slots {
+		return 0
+	}
+	return min(room, maxBatch)
 }
 
 // next takes a record that may be asked for: what is due before what is fresh,
@@ -169,7 +174,7 @@ func (l *lane) answered(b batch) {
 	}
 }
 
-// grant hands a record to the workers. The channel has room: capacity says so.
+// grant hands a record to the workers. The channel has room: wanted says so.
 func (l *lane) grant(r *record, a claims.Answer, asked time.Time) {
 	l.begin(r, a, asked)
 	l.inHand++

@@ -74,6 +74,10 @@ func (l *lane) hopStale(now time.Time) {
 // node keeps the bytes and goes on, the offset can be committed, and when the
 // node dies somebody is already waiting for the lease to end.
 func (l *lane) detachRuns(ctx context.Context, now time.Time) {
+	if now.Before(l.detachAt) {
+		return
+	}
+	l.detachAt = now.Add(time.Second)
 	for r, at := range l.running {
 		if now.Before(at) {
 			continue

@@ -45,9 +45,10 @@ type lane struct {
 	twins    map[string][]*record  // records of an active id; they wait for it
 	parkedID map[string]*record    // the last parked record of an id
 	running  map[*record]time.Time // when to detach what runs here
-	inHand   int                   // granted and not yet ended: never more than capacity allows
+	inHand   int                   // granted and not yet ended: never more than wanted allows
 	asking   bool                  // one claim call at a time
 	lookAt   time.Time
+	detachAt time.Time
 	mean     time.Duration // of a run, moving
 	stuck    int           // slots lost to workers that ignore cancellation
 	draining bool

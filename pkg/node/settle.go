@@ -60,27 +60,36 @@ func (s *settler) wake() {
 	}
 }
 
-// run settles until ctx ends.
+// run settles until ctx ends, and then writes the marks that are left: a copy
+// that another node has parked would else publish again.
 func (s *settler) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+			defer cancel()
+			s.flush(last)
 			return nil
 		case <-s.nudge:
+			s.flush(ctx)
 		}
-		s.mu.Lock()
-		batch, marks, after := s.waiting, s.marks, s.after
-		s.waiting, s.marks, s.after = nil, nil, nil
-		s.mu.Unlock()
-		if len(batch) > 0 {
-			s.settle(ctx, batch)
-		}
-		if len(marks) > 0 {
-			s.publish(ctx, marks)
-		}
-		for _, f := range after {
-			f()
-		}
+	}
+}
+
+// flush writes what has gathered.
+func (s *settler) flush(ctx context.Context) {
+	s.mu.Lock()
+	batch, marks, after := s.waiting, s.marks, s.after
+	s.waiting, s.marks, s.after = nil, nil, nil
+	s.mu.Unlock()
+	if len(batch) > 0 {
+		s.settle(ctx, batch)
+	}
+	if len(marks) > 0 {
+		s.publish(ctx, marks)
+	}
+	for _, f := range after {
+		f()
 	}
 }
 
