@@ -27,7 +27,7 @@ func (c *Client) Cancel(ctx context.Context, id string) (*claims.State, error) {
 	}
 	event := state.Event()
 	event.Error = task.ErrCancelled.Error()
-	if err := c.publish(ctx, event); err != nil {
+	if err := c.tell(ctx, event); err != nil {
 		return state, fmt.Errorf("cancel %s: it is cancelled, but its event is not acknowledged: cancel it again: %w", id, err)
 	}
 	mark := claims.Mark{ID: id, Replay: state.Replay, Attempt: state.Attempt, Hop: state.Hop, AllocationID: state.AllocationID, Status: state.Status}
@@ -37,10 +37,10 @@ func (c *Client) Cancel(ctx context.Context, id string) (*claims.State, error) {
 	return state, nil
 }
 
-// publish waits until an event is acknowledged, or ctx ends.
-func (c *Client) publish(ctx context.Context, e task.Event) error {
+// tell waits until an event is acknowledged, or ctx ends.
+func (c *Client) tell(ctx context.Context, e task.Event) error {
 	acked := make(chan error, 1)
-	c.producer.Event(e, func(err error) { acked <- err })
+	c.producer.Event(e, func(err error) { acked <- err }) //nolint:contextcheck // whatever ends ctx, the event goes out
 	select {
 	case err := <-acked:
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -35,7 +36,8 @@ type Config struct {
 	// Workers checks parameters before they are submitted, where the type is
 	// known here; nil checks nothing.
 	Workers *task.Mux
-	// Timeout bounds Submit where its context has no deadline; 30 s unless set.
+	// Timeout is how long Submit waits for Kafka, if its context does not end
+	// before; 30 s unless set.
 	Timeout time.Duration
 	Log     *slog.Logger
 	Tracer  trace.Tracer
@@ -118,33 +120,10 @@ func (c *Client) List(ctx context.Context, filter claims.Filter, cursor string, 
 // Nodes lists the live nodes.
 func (c *Client) Nodes(ctx context.Context) ([]claims.Node, error) { return c.claims.Nodes(ctx) }
 
-// Wait asks for a task's state until it has ended, and calls each with every
-// state that differs from the one before; each may be nil. It returns the
-// terminal state, or ctx's error.
-func (c *Client) Wait(ctx context.Context, id string, each func(*claims.State)) (*claims.State, error) {
-	const shortest, longest = 20 * time.Millisecond, 500 * time.Millisecond
-	var last *claims.State
-	for pause := shortest; ; pause = min(pause*3/2, longest) {
-		s, err := c.State(ctx, id)
-		switch {
-		case errors.Is(err, ErrNoTask): // not claimed yet, and the submitter's note was lost
-		case err != nil && ctx.Err() == nil:
-			c.log.Warn("state unknown: asking again", "error", err, "task_id", id)
-		case err != nil:
-			return last, ctx.Err()
-		default:
-			if each != nil && (last == nil || s.At != last.At || s.BeatAt != last.BeatAt || s.Status != last.Status) {
-				each(s)
-			}
-			last = s
-			if s.Status.Terminal() {
-				return s, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return last, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+// Forgetful tells whether Redis may have forgotten a task: it was emptied,
+// restarted or moved, and no node has read the outcomes back yet. [ErrNoTask]
+// then says nothing.
+func (c *Client) Forgetful(ctx context.Context, id string) (bool, error) {
+	cold, err := c.claims.Cold(ctx)
+	return slices.Contains(cold.Buckets, claims.Bucket(id)), err
 }

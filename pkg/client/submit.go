@@ -4,17 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
+// redisTime is how long Submit waits for Redis, before and after Kafka: tasks
+// are accepted without it.
+const redisTime = 2 * time.Second
+
 // Result is what became of one submission of a batch.
 type Result struct {
-	ID  string
-	Err error
+	ID     string
+	Replay int // that it will run as, or ran as
+	Err    error
 	// Existed tells that the task was there already: nothing was published.
 	Existed bool
+	// State of a task that existed, as far as it is known.
+	State *claims.State
 }
 
 // Submit publishes a task and returns its id once all in-sync replicas have
@@ -34,10 +43,10 @@ func (c *Client) Submit(ctx context.Context, typ string, params any, options ...
 }
 
 // SubmitBatch publishes many tasks at once, far faster than one by one, and
-// answers for each in its place.
+// answers for each in its place. Of several with one chosen id the first
+// counts, as if they had come one after the other.
 func (c *Client) SubmitBatch(ctx context.Context, submissions []task.Submission) []Result {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout) // the sooner of the two ends it
-	defer cancel()
+	submissions = slices.Clone(submissions) // replays are set here
 	results := make([]Result, len(submissions))
 	todo := make([]int, 0, len(submissions))
 	for i := range submissions {
@@ -46,27 +55,71 @@ func (c *Client) SubmitBatch(ctx context.Context, submissions []task.Submission)
 			todo = append(todo, i)
 		}
 	}
+	todo, twins := firsts(submissions, todo)
 	todo = c.known(ctx, submissions, results, todo)
-	if len(todo) == 0 {
-		return results
-	}
 	deliveries := make([]task.Delivery, len(todo))
 	for k, i := range todo {
-		s := &submissions[i]
-		deliveries[k] = task.Delivery{Envelope: s.Envelope, Params: s.Params}
-		defer c.trace(ctx, &deliveries[k])()
+		deliveries[k] = task.Delivery{Envelope: submissions[i].Envelope, Params: submissions[i].Params}
 	}
-	errs := c.producer.Submit(ctx, deliveries)
-	accepted := todo[:0:0]
-	for k, i := range todo {
-		if errs != nil && errs[k] != nil {
-			results[i].Err = errs[k]
+	for k, err := range c.publish(ctx, deliveries) {
+		results[todo[k]].Err, results[todo[k]].Replay = err, deliveries[k].Replay
+	}
+	for i, first := range twins {
+		results[i] = twinResult(&submissions[i], &submissions[first], results[first])
+	}
+	return results
+}
+
+// firsts leaves out what has the chosen id of a submission before it: twins
+// tells which.
+func firsts(submissions []task.Submission, todo []int) (rest []int, twins map[int]int) {
+	place := map[string]int{}
+	rest = todo[:0]
+	for _, i := range todo {
+		s := &submissions[i]
+		if first, again := place[s.ID]; again && s.Chosen {
+			if twins == nil {
+				twins = map[int]int{}
+			}
+			twins[i] = first
 			continue
 		}
-		accepted = append(accepted, i)
+		place[s.ID] = i
+		rest = append(rest, i)
 	}
-	c.note(ctx, submissions, results, accepted)
-	return results
+	return rest, twins
+}
+
+// twinResult answers for a submission by what became of the first one.
+func twinResult(s, first *task.Submission, of Result) Result {
+	switch {
+	case !s.Unique && task.Hash(s.Params) != task.Hash(first.Params):
+		of.Err = ErrConflict
+	case of.Err == nil:
+		of.Existed = true
+	}
+	return of
+}
+
+// publish hands tasks to Kafka, notes in Redis those that it accepted, and
+// answers for each.
+func (c *Client) publish(ctx context.Context, tasks []task.Delivery) []error {
+	errs := make([]error, len(tasks))
+	if len(tasks) == 0 {
+		return errs
+	}
+	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout) // the sooner of the two ends it
+	defer cancel()
+	ends := make([]func(error), len(tasks))
+	for i := range tasks {
+		ends[i] = c.trace(ctx, &tasks[i])
+	}
+	copy(errs, c.producer.Submit(limited, tasks)) // nil: all are accepted
+	c.note(ctx, tasks, errs)
+	for i, end := range ends {
+		end(errs[i])
+	}
+	return errs
 }
 
 // check asks the type's own code about the parameters, where it is here.
@@ -94,6 +147,8 @@ func (c *Client) known(ctx context.Context, submissions []task.Submission, resul
 	if len(ids) == 0 {
 		return todo
 	}
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
 	states, err := c.claims.States(ctx, ids)
 	if err != nil {
 		c.log.Warn("submitting without asking whether the task is there", "error", err)
@@ -125,47 +180,53 @@ func (c *Client) exists(s *task.Submission, r *Result, known *claims.State) bool
 	case !s.Unique && known.ParamsHash != 0 && known.ParamsHash != task.Hash(s.Params):
 		r.Err = ErrConflict
 	}
-	r.Existed = true
+	r.Existed, r.State, r.Replay = true, known, known.Replay
 	return true
 }
 
 // note creates the states of accepted tasks. Kafka has them, so an error here
 // is none of the caller's: whoever claims the task creates its state.
-func (c *Client) note(ctx context.Context, submissions []task.Submission, results []Result, accepted []int) {
-	if len(accepted) == 0 {
-		return
-	}
-	notes := make([]claims.Submission, len(accepted))
-	for k, i := range accepted {
-		s := &submissions[i]
-		info := claims.Info{
-			Type: s.Type, SubmittedAt: s.SubmittedAt, OpaqueID: s.OpaqueID,
-			MaxAttempts: s.Envelope.MaxAttempts, Deadline: s.Envelope.Deadline, Explanation: waitsFor(s),
+func (c *Client) note(ctx context.Context, tasks []task.Delivery, errs []error) {
+	var notes []claims.Submission
+	var of []int
+	for i := range tasks {
+		if errs[i] == nil {
+			notes, of = append(notes, c.noteOf(&tasks[i])), append(of, i)
 		}
-		if c.cfg.Workers != nil {
-			if d := c.cfg.Workers.Lookup(s.Type); d != nil && d.Describe != nil {
-				info.Describe = d.Describe(s.Params)
-			}
-		}
-		notes[k] = claims.Submission{ID: s.ID, Replay: s.Replay, ParamsHash: task.Hash(s.Params), NotBefore: s.NotBefore, Info: info.Encode()}
 	}
+	// Whatever ended ctx, the tasks are there: one more call tells so.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTime)
+	defer cancel()
 	answers, err := c.claims.Submit(ctx, notes)
 	if err != nil {
 		c.log.Debug("states not created: the first claims will", "error", err, "tasks", len(notes))
 		return
 	}
-	for k, i := range accepted {
+	for k, i := range of {
 		if answers[k].Verdict == claims.Conflicts {
-			results[i].Err = ErrConflict
+			errs[i] = ErrConflict
 		}
 	}
 }
 
-func waitsFor(s *task.Submission) string {
-	if s.NotBefore.IsZero() {
+func (c *Client) noteOf(d *task.Delivery) claims.Submission {
+	info := claims.Info{
+		Type: d.Type, SubmittedAt: d.SubmittedAt, OpaqueID: d.OpaqueID,
+		MaxAttempts: d.MaxAttempts, Deadline: d.Deadline, Explanation: waitsFor(d),
+	}
+	if c.cfg.Workers != nil {
+		if def := c.cfg.Workers.Lookup(d.Type); def != nil && def.Describe != nil {
+			info.Describe = def.Describe(d.Params)
+		}
+	}
+	return claims.Submission{ID: d.ID, Replay: d.Replay, ParamsHash: task.Hash(d.Params), NotBefore: d.NotBefore, Info: info.Encode()}
+}
+
+func waitsFor(d *task.Delivery) string {
+	if d.NotBefore.IsZero() {
 		return "waits for a node"
 	}
-	return "waits until " + s.NotBefore.UTC().Format("2006-01-02 15:04:05Z")
+	return "waits until " + d.NotBefore.UTC().Format("2006-01-02 15:04:05Z")
 }
 
 // Invalid tells whether an error of Submit cannot heal by submitting again.
