@@ -13,6 +13,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/config"
 	"github.com/offline-nodes/offline-nodes/internal/probe"
 	"github.com/offline-nodes/offline-nodes/internal/telemetry"
+	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -59,8 +60,8 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 	}
 	port, err := admin.Listen(ctx, admin.Config{
 		Admin: settings.Admin, Metrics: tel.Metrics(),
-		Live:  []admin.Check{{Name: "loops", Func: func(context.Context) error { return service.Healthy() }}},
-		Ready: []admin.Check{{Name: "node", Func: func(context.Context) error { return service.Ready() }}},
+		Live:    []admin.Check{{Name: "loops", Func: func(context.Context) error { return service.Healthy() }}},
+		Ready:   []admin.Check{{Name: "node", Func: func(context.Context) error { return service.Ready() }}},
 	})
 	if err != nil {
 		return err
@@ -116,7 +117,7 @@ func workers(ctx context.Context, settings *config.Settings) (*task.Mux, error) 
 	if err := remotestore.SelfTest(ctx, store); err != nil {
 		return nil, err
 	}
-	return mux, nil
+	return mux, merge.Register(mux, store, settings.Node.Scratch())
 }
 
 // version is the module's, as the build knows it.
