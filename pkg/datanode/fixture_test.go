@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -22,6 +23,9 @@ import (
 
 // bleve starts its analysers once per process.
 func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "20"); err != nil { // each opens nodes and syncs files; -rapid.checks=n for more
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/blevesearch/bleve_index_api.AnalysisWorker"))
 }
 

@@ -76,8 +76,8 @@ func (sh *Shard) plan(ctx context.Context, planner func([]shard.Segment) ([][]sh
 			continue
 		}
 		d.reason = why + d.reason
-		if t := sh.track(m, inputs, d); t != nil {
-			begun = append(begun, t.Merge)
+		if merge, ok := sh.track(m, inputs, d); ok {
+			begun = append(begun, merge)
 		}
 	}
 	return begun, nil
@@ -96,8 +96,8 @@ func (sh *Shard) plannable() (shard.Manifest, error) {
 	return sh.newest.manifest, nil
 }
 
-// track begins a merge; nil if it has begun already.
-func (sh *Shard) track(m shard.Manifest, inputs []shard.Segment, d decision) *tracked {
+// track begins a merge; false if it has begun already.
+func (sh *Shard) track(m shard.Manifest, inputs []shard.Segment, d decision) (Merge, bool) {
 	id, params := merge.Plan(m, inputs)
 	t := &tracked{inputs: inputs, params: params, Merge: Merge{
 		ID: id, Where: d.where, Reason: d.reason, Status: Waiting, PlannedAt: time.Now().UTC(),
@@ -111,9 +111,10 @@ func (sh *Shard) track(m shard.Manifest, inputs []shard.Segment, d decision) *tr
 		t.Docs += s.Live
 		t.Bytes += s.Bytes
 	}
+	begun := t.Merge // from add on, others change t
 	if !sh.merges.add(t) {
-		return nil
+		return begun, false
 	}
-	sh.log.Info("merge planned", "merge", id, "where", string(d.where), "reason", d.reason, "segments", len(inputs), "bytes", t.Bytes)
-	return t
+	sh.log.Info("merge planned", "merge", id, "where", string(d.where), "reason", d.reason, "segments", len(inputs), "bytes", begun.Bytes)
+	return begun, true
 }
