@@ -233,12 +233,14 @@ func TestCheckpointThatIsOfNoUseStartsOver(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, f *fixture, left []byte) []byte{
 		"it cannot be read": func(*testing.T, *fixture, []byte) []byte { return []byte(`{"generation":"x"}`) },
 		"its blob is gone": func(t *testing.T, f *fixture, left []byte) []byte {
+			t.Helper()
 			for b := range f.shard.Reserved(t.Context()) {
 				require.NoError(t, f.shard.DeleteBlob(t.Context(), b.Name))
 			}
 			return left
 		},
 		"its generation is collected": func(t *testing.T, f *fixture, left []byte) []byte {
+			t.Helper()
 			old := f.newest(t)
 			newest := f.write(t, 0, 0, "doc-5")
 			require.NoError(t, f.shard.DeleteGeneration(t.Context(), old.Generation, newest))

@@ -18,6 +18,8 @@ import (
 
 // testContract is what every backend must pass. open returns an empty store.
 func testContract(t *testing.T, open func(t *testing.T) Store) {
+	t.Helper()
+
 	t.Run("an object that is put is read back, whole and in part", func(t *testing.T) {
 		store := open(t)
 		require.NoError(t, store.Put(t.Context(), "a/b/c", []byte("0123456789")))
@@ -123,8 +125,10 @@ func testContract(t *testing.T, open func(t *testing.T) Store) {
 	t.Run("bad keys are refused by every verb", func(t *testing.T) {
 		store, local := open(t), filepath.Join(t.TempDir(), "local")
 		require.NoError(t, os.WriteFile(local, []byte("x"), 0o600))
-		bad := []string{"", "/a", "a/", "a//b", "..", "../a", "a/../../b", "./a", ".tmp-x", "a\x00b", "a\\b", "a b", "ä",
-			strings.Repeat("a", 201), strings.Repeat("a/", 600) + "a"}
+		bad := []string{
+			"", "/a", "a/", "a//b", "..", "../a", "a/../../b", "./a", ".tmp-x", "a\x00b", "a\\b", "a b", "ä",
+			strings.Repeat("a", 201), strings.Repeat("a/", 600) + "a",
+		}
 		for _, key := range bad {
 			require.ErrorIs(t, store.Put(t.Context(), key, nil), ErrKey, "%q", key)
 			require.ErrorIs(t, store.Create(t.Context(), key, nil), ErrKey, "%q", key)

@@ -11,7 +11,7 @@ import (
 
 func TestFilesystem(t *testing.T) {
 	t.Parallel()
-	testContract(t, func(t *testing.T) Store { return openFilesystem(t, t.TempDir()) })
+	testContract(t, func(t *testing.T) Store { t.Helper(); return openFilesystem(t, t.TempDir()) })
 }
 
 func TestFilesystemKeepsInside(t *testing.T) {

@@ -29,9 +29,16 @@ type Secret string
 
 const hidden = "[secret]"
 
-func (Secret) String() string               { return hidden }
-func (Secret) GoString() string             { return hidden }
-func (Secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
+// String implements [fmt.Stringer].
+func (Secret) String() string { return hidden }
+
+// GoString implements [fmt.GoStringer].
+func (Secret) GoString() string { return hidden }
+
+// LogValue implements [slog.LogValuer].
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText implements [encoding.TextMarshaler], which JSON heeds.
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Config says which store to open.

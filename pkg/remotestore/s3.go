@@ -93,8 +93,8 @@ func (s *S3) Create(ctx context.Context, key string, body []byte) error {
 		if err == nil {
 			return nil
 		}
-		if verdict, settled := s.resolve(ctx, key, body, err); settled {
-			err = verdict
+		var settled bool
+		if settled, err = s.resolve(ctx, key, body, err); settled {
 			break
 		}
 	}

@@ -24,21 +24,21 @@ const (
 // resolve finds out what became of a create that returned failure. A retried request that had been applied comes back
 // as 412, and one whose answer was lost as a broken connection: in either case the object itself tells. It is not
 // settled when the store asks for another attempt.
-func (s *S3) resolve(ctx context.Context, key string, body []byte, failure error) (verdict error, settled bool) {
+func (s *S3) resolve(ctx context.Context, key string, body []byte, failure error) (settled bool, verdict error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
 	defer cancel()
 	held, err := s.Get(ctx, key, Range{Bytes: int64(len(body)) + 1})
 	switch {
 	case err == nil && bytes.Equal(held, body):
-		return nil, true
+		return true, nil
 	case err == nil:
-		return ErrExists, true
+		return true, ErrExists
 	case refused(failure):
-		return s.explain(failure), true
+		return true, s.explain(failure)
 	case status(failure) == http.StatusConflict && errors.Is(err, ErrNotFound):
-		return unknown(failure), false
+		return false, unknown(failure)
 	}
-	return unknown(failure), true
+	return true, unknown(failure)
 }
 
 func unknown(failure error) error { return fmt.Errorf("%w: %w", ErrUnknown, failure) }

@@ -3,6 +3,7 @@ package remotestore
 import (
 	"bytes"
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -21,7 +22,7 @@ import (
 
 func TestS3(t *testing.T) {
 	t.Parallel()
-	testContract(t, func(t *testing.T) Store { return openBucket(t, testkit.S3(t)) })
+	testContract(t, func(t *testing.T) Store { t.Helper(); return openBucket(t, testkit.S3(t)) })
 }
 
 func TestS3LostAnswers(t *testing.T) {
@@ -94,9 +95,7 @@ func TestS3BrokenBodies(t *testing.T) {
 		rec := httptest.NewRecorder()
 		pass.ServeHTTP(rec, r)
 		answer := rec.Body.Bytes()
-		for name, values := range rec.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), rec.Header())
 		w.WriteHeader(rec.Code)
 		if r.Method != http.MethodGet || len(answer) < 1000 {
 			_, _ = w.Write(answer)

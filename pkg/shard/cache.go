@@ -11,6 +11,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Cache keeps segment files on the local disk, for all shards and users of one process. A file is downloaded once,
@@ -63,7 +64,7 @@ func (c *Cache) open() error {
 		return err
 	}
 	lock, err := lockFile(filepath.Join(c.dir, cacheLock), lockTimeout)
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return errors.New("another process uses it")
 	}
 	if err != nil {

@@ -23,11 +23,11 @@ var (
 	// ErrInputsGone tell why.
 	ErrNoEffect = errors.New("nothing to commit")
 
-	// ErrApplied: the change of this task, or this very segment, is in the shard already.
+	// ErrApplied says that the change of this task, or this very segment, is in the shard already.
 	ErrApplied = fmt.Errorf("%w: already applied", ErrNoEffect)
 
-	// ErrInputsGone: a segment that was to be replaced is not there any more, or not as it was. Another merge has
-	// done the work, or a restore has taken it away.
+	// ErrInputsGone says that a segment which was to be replaced is not there any more, or not as it was. Another
+	// merge has done the work, or a restore has taken it away.
 	ErrInputsGone = fmt.Errorf("%w: inputs are gone", ErrNoEffect)
 
 	// ErrStale is returned when a newer claim of the same task has committed.

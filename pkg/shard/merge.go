@@ -70,7 +70,8 @@ func mergeFiles(ctx context.Context, inputs []MergeInput, path string, progress 
 		drops = append(drops, in.Segment.Deleted.bits)
 	}
 	stop := make(chan struct{})
-	defer context.AfterFunc(ctx, func() { close(stop) })()
+	unhook := context.AfterFunc(ctx, func() { close(stop) })
+	defer unhook()
 	var plugin zap.ZapPlugin
 	numbers, _, err = plugin.Merge(segments, drops, path, stop, &mergeProgress{report: progress})
 	switch {
