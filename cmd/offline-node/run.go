@@ -60,8 +60,8 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 	}
 	port, err := admin.Listen(ctx, admin.Config{
 		Admin: settings.Admin, Metrics: tel.Metrics(),
-		Live:    []admin.Check{{Name: "loops", Func: func(context.Context) error { return service.Healthy() }}},
-		Ready:   []admin.Check{{Name: "node", Func: func(context.Context) error { return service.Ready() }}},
+		Live:  []admin.Check{{Name: "loops", Func: func(context.Context) error { return service.Healthy() }}},
+		Ready: []admin.Check{{Name: "node", Func: func(context.Context) error { return service.Ready() }}},
 	})
 	if err != nil {
 		return err
