@@ -67,11 +67,15 @@ func (s *Server) Close() error { return s.listener.Close() }
 // Run answers until ctx ends, lets the requests under way finish, and returns
 // nil. Let ctx outlive the drain of what is watched: that is when people look.
 func (s *Server) Run(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	var served error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		served = s.http.Serve(s.listener)
+	}()
 	select {
-	case err := <-served:
-		return fmt.Errorf("admin server: %w", err)
+	case <-ended:
+		return fmt.Errorf("admin server: %w", served)
 	case <-ctx.Done():
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -80,6 +84,6 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("admin server: requests cut short: %w", errors.Join(err, s.http.Close()))
 	}
-	<-served
+	<-ended
 	return err
 }

@@ -233,7 +233,8 @@ func nonEmpty(addr string) []string {
 // topicName tells whether a prefix can start the name of a topic.
 func topicName(text string) bool {
 	for _, c := range []byte(text) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-", c) >= 0) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("._-", c) < 0 {
 			return false
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Settings) yaml(n *node, v reflect.Value, path []string) *yamlv3.Node {
 			}
 			value = value.Elem()
 		}
-		s.entry(mapping, c, value, append(path[:len(path):len(path)], c.name))
+		s.entry(mapping, c, value, append(slices.Clip(path), c.name))
 	}
 	return mapping
 }
@@ -53,7 +53,7 @@ func (s *Settings) yamlMap(n *node, v reflect.Value, path []string) *yamlv3.Node
 	names := v.MapKeys()
 	slices.SortFunc(names, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
 	for _, name := range names {
-		s.entry(mapping, n.each, v.MapIndex(name), append(path[:len(path):len(path)], name.String()))
+		s.entry(mapping, n.each, v.MapIndex(name), append(slices.Clip(path), name.String()))
 	}
 	return mapping
 }

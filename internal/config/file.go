@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	yamlv3 "go.yaml.in/yaml/v3"
@@ -26,7 +27,7 @@ func readFile(path string) (tree map[string]any, lines map[string]int, err error
 		return nil, nil, nil
 	}
 	if document.Content[0].Kind != yamlv3.MappingNode {
-		return nil, nil, errors.New("is no settings file: write sections, such as kafka: and redis:")
+		return nil, nil, errors.New("is no settings file: write sections such as kafka and redis")
 	}
 	if tree, err = yaml.Parser().Unmarshal(raw); err != nil {
 		return nil, nil, fmt.Errorf("is no YAML: %w", err)
@@ -40,7 +41,7 @@ func readFile(path string) (tree map[string]any, lines map[string]int, err error
 func number(mapping *yamlv3.Node, path []string, lines map[string]int) {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		name, value := mapping.Content[i], mapping.Content[i+1]
-		key := append(path[:len(path):len(path)], name.Value)
+		key := append(slices.Clip(path), name.Value)
 		lines[join(key)] = name.Line
 		if value.Kind == yamlv3.MappingNode {
 			number(value, key, lines)

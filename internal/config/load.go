@@ -118,7 +118,7 @@ func (l *loader) file(path string) {
 func (l *loader) section(n *node, path []string, tree map[string]any, source func([]string) string) map[string]any {
 	decoded := map[string]any{}
 	for name, value := range tree {
-		key := append(path[:len(path):len(path)], name)
+		key := append(slices.Clip(path), name)
 		below := n.child(name)
 		subtree, isTree := value.(map[string]any)
 		switch {

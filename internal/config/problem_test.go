@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,7 +19,7 @@ func refused(t testing.TB, from config.Sources) *config.Error {
 	settings, err := config.Load(from)
 	require.Nil(t, settings)
 	var all *config.Error
-	require.True(t, errors.As(err, &all), "%v", err)
+	require.ErrorAs(t, err, &all)
 	return all
 }
 

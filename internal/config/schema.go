@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -78,7 +79,7 @@ func (n *node) secret() bool { return n.typ == reflect.TypeFor[Secret]() }
 // leaves calls visit for every leaf but those of maps, in the order of the fields.
 func (n *node) leaves(path []string, visit func(path []string, leaf *node)) {
 	for _, c := range n.children {
-		below := append(path[:len(path):len(path)], c.name)
+		below := append(slices.Clip(path), c.name)
 		if c.typ != nil {
 			visit(below, c)
 		} else {

@@ -3,7 +3,6 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -159,5 +158,5 @@ func TestNoFlagTakesASecret(t *testing.T) {
 
 func TestStoreNeedsAURL(t *testing.T) {
 	_, err := config.Defaults().Store.Config()
-	require.True(t, errors.Is(err, config.ErrNoStore))
+	require.ErrorIs(t, err, config.ErrNoStore)
 }

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // nearest is the candidate that name most likely means, or "".
 func nearest(name string, candidates []string) string {
@@ -40,15 +43,11 @@ func distance(a, b string) int {
 
 // unknown is the advice for a key that does not exist at path.
 func unknown(path []string) string {
-	parent, name := schema, path[len(path)-1]
+	parent := schema
 	for i, part := range path {
 		below := parent.child(part)
 		if below == nil {
-			name = part
-			if i < len(path)-1 || parent.typ == nil {
-				return misspelled(path[:i], name, path[i+1:], parent)
-			}
-			break
+			return misspelled(path[:i], part, path[i+1:], parent)
 		}
 		parent = below
 	}
@@ -65,7 +64,7 @@ func misspelled(above []string, name string, rest []string, parent *node) string
 		names = append(names, c.name)
 	}
 	if near := nearest(name, names); near != "" {
-		meant := append(append(above[:len(above):len(above)], near), rest...)
+		meant := append(append(slices.Clip(above), near), rest...)
 		return "no such setting: did you mean " + join(meant) + "?"
 	}
 	if key := elsewhere(append([]string{name}, rest...)); key != "" {

@@ -50,7 +50,7 @@ func (t Type) apply(d *task.Definition) {
 	set(&d.Retry.Jitter, t.Retry.Jitter)
 }
 
-func set[T int | float64 | time.Duration](to *T, from *T) {
+func set[T int | float64 | time.Duration](to, from *T) {
 	if from != nil {
 		*to = *from
 	}

@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -46,7 +45,7 @@ func TestTypesThatNoWorkerRuns(t *testing.T) {
 	})
 	require.Equal(t, []string{"shard.merge", "reindex"}, settings.Served(workers()))
 	var all *config.Error
-	require.True(t, errors.As(settings.Apply(workers()), &all))
+	require.ErrorAs(t, settings.Apply(workers()), &all)
 	require.ErrorContains(t, all, "did you mean shard.merge?")
 	require.ErrorContains(t, all, "node.types (OFFLINE_NODE__TYPES): no worker runs the type reindex")
 }

@@ -56,14 +56,12 @@ func connect(t testing.TB, servers *embedded.Servers) *redis.Client {
 	return client
 }
 
-func text(value string) *string { return &value }
-
 func TestTheBrokerDoesWhatTheQueueAsksOfKafka(t *testing.T) {
 	servers := start(t, embedded.Options{})
 	admin := kadm.NewClient(kafka(t, servers))
 	created, err := admin.CreateTopics(t.Context(), 6, -1, map[string]*string{
-		"retention.ms": text("604800000"), "cleanup.policy": text("compact"), "min.insync.replicas": text("1"),
-		"message.timestamp.type": text("LogAppendTime"), "max.message.bytes": text("2000000"),
+		"retention.ms": new("604800000"), "cleanup.policy": new("compact"), "min.insync.replicas": new("1"),
+		"message.timestamp.type": new("LogAppendTime"), "max.message.bytes": new("2000000"),
 	}, "tasks.settings")
 	require.NoError(t, err)
 	require.NoError(t, created.Error())
@@ -204,7 +202,7 @@ func TestAFolderKeepsTopicsRecordsAndOffsets(t *testing.T) {
 	first, err := embedded.Start(t.Context(), embedded.Options{DataDir: dir, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	admin := kadm.NewClient(kafka(t, first))
-	_, err = admin.CreateTopics(t.Context(), 1, -1, map[string]*string{"retention.ms": text("86400000")}, "tasks.merge")
+	_, err = admin.CreateTopics(t.Context(), 1, -1, map[string]*string{"retention.ms": new("86400000")}, "tasks.merge")
 	require.NoError(t, err)
 	require.NoError(t, kafka(t, first).ProduceSync(t.Context(), &kgo.Record{Topic: "tasks.merge", Value: []byte("kept")}).FirstErr())
 	commit := kadm.Offsets{}
@@ -227,8 +225,12 @@ func TestAddresses(t *testing.T) {
 	require.Equal(t, []string{"OFFLINE_KAFKA__BROKERS=" + servers.Addresses.Kafka, "OFFLINE_REDIS__ADDRS=" + servers.Addresses.Redis}, servers.Addresses.Environ())
 
 	for _, options := range []embedded.Options{
-		{KafkaAddr: servers.Addresses.Kafka}, {RedisAddr: servers.Addresses.Redis},
-		{KafkaAddr: "0.0.0.0:0"}, {KafkaAddr: ":0"}, {RedisAddr: "[::]:0"}, {KafkaAddr: "localhost"},
+		{KafkaAddr: servers.Addresses.Kafka},
+		{RedisAddr: servers.Addresses.Redis},
+		{KafkaAddr: "0.0.0.0:0"},
+		{KafkaAddr: ":0"},
+		{RedisAddr: "[::]:0"},
+		{KafkaAddr: "localhost"},
 	} {
 		_, err := embedded.Start(t.Context(), options)
 		require.Error(t, err, "%+v", options)

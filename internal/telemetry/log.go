@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -56,5 +57,5 @@ func (h traced) WithGroup(name string) slog.Handler {
 }
 
 func (h traced) then(apply func(slog.Handler) slog.Handler) traced {
-	return traced{inner: h.inner, after: append(h.after[:len(h.after):len(h.after)], apply)}
+	return traced{inner: h.inner, after: append(slices.Clip(h.after), apply)}
 }

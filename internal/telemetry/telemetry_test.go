@@ -57,7 +57,8 @@ func TestMetricsShowOurInstrumentsAndTheRuntime(t *testing.T) {
 }
 
 func TestTwoInOneProcessDoNotShareARegistry(t *testing.T) {
-	require.NotSame(t, start(t, nil).Registry, start(t, nil).Registry)
+	one, other := start(t, nil), start(t, nil)
+	require.NotSame(t, one.Registry, other.Registry)
 }
 
 func TestTheLevelChangesWhileItRuns(t *testing.T) {
@@ -158,8 +159,8 @@ func TestTracesGoToACollectorOverHTTP(t *testing.T) {
 	for _, path := range []string{"", "/", "/v1/traces"} {
 		got := &spans{got: map[string]string{}}
 		server := httptest.NewServer(got)
-		defer server.Close()
 		record(t, server.URL+path, "http", 1)
+		server.Close()
 		require.Equal(t, map[string]string{"root": "offline-node", "child of a kept trace": "offline-node"}, got.got)
 		require.Equal(t, "/v1/traces", got.path)
 	}

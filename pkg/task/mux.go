@@ -211,8 +211,7 @@ func validator(params any) (Validator, bool) {
 	}
 	p := reflect.New(reflect.TypeOf(params))
 	p.Elem().Set(reflect.ValueOf(params))
-	v, ok := p.Interface().(Validator)
-	return v, ok
+	return reflect.TypeAssert[Validator](p)
 }
 
 // Do runs the definition's worker and turns a panic into a [PanicError].

@@ -171,7 +171,7 @@ func TestEncode(t *testing.T) {
 func TestAPanicIsAFailedAttempt(t *testing.T) {
 	mux := task.NewMux()
 	mux.Register("panics", task.WorkerFunc(func(context.Context, *task.Execution) error { panic(task.Permanent(errors.New("boom"))) }))
-	mux.Register("panics-nil", task.WorkerFunc(func(context.Context, *task.Execution) error { panic(nil) })) //nolint:govet // what a worker may do
+	mux.Register("panics-nil", task.WorkerFunc(func(context.Context, *task.Execution) error { panic(nil) }))
 	for _, name := range mux.Types() {
 		err := do(t, mux.Lookup(name), "")
 		var panicked *task.PanicError

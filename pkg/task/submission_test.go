@@ -55,9 +55,11 @@ func TestAUniqueKeyIsTheID(t *testing.T) {
 	require.NotEqual(t, a.ID, other.ID, "a key is its type's own")
 
 	year := 365 * 24 * time.Hour
-	require.Equal(t, submission(t, task.UniqueFor("k", year)).ID, submission(t, task.UniqueFor("k", year)).ID)
-	require.NotEqual(t, a.ID, submission(t, task.UniqueFor("k", year)).ID)
-	require.NotEqual(t, submission(t, task.UniqueFor("k", time.Nanosecond)).ID, submission(t, task.UniqueFor("k", time.Nanosecond)).ID)
+	first, second := submission(t, task.UniqueFor("k", year)), submission(t, task.UniqueFor("k", year))
+	require.Equal(t, first.ID, second.ID)
+	require.NotEqual(t, a.ID, first.ID)
+	before, after := submission(t, task.UniqueFor("k", time.Nanosecond)), submission(t, task.UniqueFor("k", time.Nanosecond))
+	require.NotEqual(t, before.ID, after.ID)
 }
 
 func TestSubmissionsThatCannotBeAccepted(t *testing.T) {

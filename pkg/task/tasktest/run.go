@@ -70,7 +70,7 @@ func (r run) work(ctx context.Context, d *task.Definition, x *task.Execution) (e
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	began := time.Now()
-	if why, _ := due(stops, x.Report(), 0); why != nil {
+	if _, why := due(stops, x.Report(), 0); why != nil {
 		cancel(why)
 	}
 	watched := make(chan struct{})

@@ -25,25 +25,25 @@ func stalled(after time.Duration) stop {
 	}}
 }
 
-// due is the cause of the first stop that is due, or how long until one may be.
-func due(stops []stop, report task.Report, ran time.Duration) (error, time.Duration) {
-	next := time.Duration(-1)
+// due is how long until a stop may be due, or the cause of the first that is.
+func due(stops []stop, report task.Report, ran time.Duration) (next time.Duration, cause error) {
+	next = -1
 	for _, s := range stops {
 		wait := s.wait(report, ran)
 		if wait <= 0 {
-			return s.cause, 0
+			return 0, s.cause
 		}
 		if next < 0 || wait < next {
 			next = wait
 		}
 	}
-	return nil, next
+	return next, nil
 }
 
 // watch cancels when a stop is due, and returns when ctx ends.
 func watch(ctx context.Context, cancel context.CancelCauseFunc, stops []stop, x *task.Execution, began time.Time) {
 	for len(stops) > 0 {
-		cause, next := due(stops, x.Report(), time.Since(began))
+		next, cause := due(stops, x.Report(), time.Since(began))
 		if cause != nil {
 			cancel(cause)
 			return
