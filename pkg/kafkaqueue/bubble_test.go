@@ -153,6 +153,21 @@ func (r *running) await(n int) []task.Delivery {
 	return r.got()
 }
 
+// next waits for n more records, which are then forgotten.
+func (r *running) next(n int) (ds []task.Delivery) {
+	r.w.Helper()
+	r.w.eventually(time.Minute, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.delivered) >= n
+	}, "%d more records", n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ds, r.delivered = r.delivered, nil
+	require.Len(r.w, ds, n)
+	return ds
+}
+
 func (w *world) eventually(within time.Duration, ok func() bool, what string, args ...any) {
 	w.Helper()
 	for deadline := time.Now().Add(within); !ok(); {

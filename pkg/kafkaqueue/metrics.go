@@ -28,7 +28,7 @@ type metrics struct {
 // newMetrics makes the instruments; the first error is returned.
 func newMetrics(meter metric.Meter) (*metrics, error) {
 	m := &metrics{meter: meter, acked: map[kind]metric.MeasurementOption{}}
-	for _, k := range []kind{kindTask, kindEvent, kindHop, kindDeadLetter, kindRoute} {
+	for _, k := range []kind{kindTask, kindEvent, kindHop, kindDeadLetter, kindRoute, kindSetting} {
 		m.acked[k] = metric.WithAttributeSet(attribute.NewSet(attribute.String("kind", string(k)), attribute.String("result", "ok")))
 	}
 	var errs []error

@@ -28,6 +28,7 @@ const (
 	kindHop        kind = "hop"
 	kindDeadLetter kind = "dead_letter"
 	kindRoute      kind = "route"
+	kindSetting    kind = "setting"
 )
 
 // newHeaderList has room for a usual task's headers in one allocation.

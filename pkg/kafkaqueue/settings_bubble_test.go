@@ -1,0 +1,88 @@
+//go:build synctests
+
+package kafkaqueue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+)
+
+func (w *world) settings(changed func(string, []byte)) *Settings {
+	w.Helper()
+	s, err := NewSettings(w.cfg)
+	require.NoError(w, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, changed) }()
+	w.Cleanup(func() { cancel(); require.NoError(w, <-ended) })
+	return s
+}
+
+func TestSettingsAreReadWholeAndFollowed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		early := w.settings(func(string, []byte) {})
+		time.Sleep(10 * time.Second)
+		select {
+		case <-early.Ready():
+			t.Fatal("ready without a topic")
+		default:
+		}
+		w.topics()
+		p := w.producer()
+		for i := range 20 {
+			require.NoError(t, p.Set(t.Context(), fmt.Sprint("key-", i%5), fmt.Append(nil, i)))
+		}
+		require.NoError(t, p.Set(t.Context(), "key-0", nil))
+		var mu sync.Mutex
+		var told []string
+		s := w.settings(func(key string, value []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprintf("%s=%s", key, value))
+		})
+		<-s.Ready()
+		require.Len(t, s.All(), 4)
+		v, ok := s.Get("key-4")
+		require.True(t, ok)
+		require.Equal(t, "19", string(v))
+		_, ok = s.Get("key-0")
+		require.False(t, ok)
+		mu.Lock()
+		told = nil
+		mu.Unlock()
+		require.NoError(t, p.Set(t.Context(), "key-4", []byte("19")))
+		require.NoError(t, p.Set(t.Context(), "key-4", []byte("20")))
+		require.NoError(t, p.Set(t.Context(), "key-1", nil))
+		w.eventually(time.Minute, func() bool { mu.Lock(); defer mu.Unlock(); return len(told) == 2 }, "two changes")
+		require.Equal(t, []string{"key-4=20", "key-1="}, told)
+		<-early.Ready()
+		w.eventually(time.Minute, func() bool { return len(early.All()) == 3 }, "the early one follows too")
+		empty := w.settings(func(string, []byte) {})
+		<-empty.Ready()
+	})
+}
+
+func TestASettingThatIsNotAcknowledgedIsUnknown(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.topics()
+		p := w.producer()
+		require.ErrorIs(t, p.Set(t.Context(), "", nil), task.ErrInvalid)
+		w.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := p.Set(ctx, "a", nil)
+		require.ErrorIs(t, err, ErrUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotContains(t, err.Error(), "submit")
+	})
+}
