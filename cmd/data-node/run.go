@@ -76,8 +76,15 @@ func open(ctx context.Context, settings *config.Settings, name string, queue *qu
 	}
 	n, err := datanode.Open(datanode.Config{
 		Name: name, Store: store, Dir: dir(settings), Queue: queue,
-		Offline: datanode.Offline{Merge: datanode.Mode(settings.DataNode.Offline.Merge)},
-		Log:     tel.Log, Meter: tel.Meter(),
+		CacheBytes: int64(settings.DataNode.CacheBytes),
+		Refresh:    settings.DataNode.Refresh,
+		Poll:       settings.DataNode.Poll,
+		Offline: datanode.Offline{
+			Merge:       datanode.Mode(settings.DataNode.Offline.Merge),
+			MinBytes:    int64(settings.DataNode.Offline.MinBytes),
+			MaxQueueAge: settings.DataNode.Offline.MaxQueueAge,
+		},
+		Log: tel.Log, Meter: tel.Meter(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -126,7 +126,8 @@ func TestMergesRunOnAnOfflineNode(t *testing.T) {
 	p.write(0, 11)
 	require.Eventually(t, func() bool { return p.stats().Merges.Local == 1 }, time.Minute, 10*time.Millisecond, "no offline node is alive")
 
-	defer start(t, offlineNode(t, p.settings))()
+	stopNode := start(t, offlineNode(t, p.settings))
+	defer stopNode()
 	require.Eventually(t, func() bool {
 		var answer struct{ Planned []datanode.Merge }
 		p.write(11, 13)

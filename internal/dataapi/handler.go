@@ -119,10 +119,14 @@ func guard(hosts []string, inner http.Handler) http.Handler {
 }
 
 func (s *server) readiness(r *http.Request) (int, any, error) {
+	why := ""
 	if s.ready != nil {
 		if err := s.ready(r.Context()); err != nil {
-			return http.StatusServiceUnavailable, map[string]any{"ok": false, "reason": err.Error()}, nil
+			why = err.Error()
 		}
+	}
+	if why != "" {
+		return http.StatusServiceUnavailable, map[string]any{"ok": false, "reason": why}, nil
 	}
 	return http.StatusOK, map[string]bool{"ok": true}, nil
 }

@@ -227,8 +227,19 @@ not an action
 		}
 	}
 	require.Equal(t, []line{
-		{"index", 201, 0}, {"invalid", 400, 3}, {"index", 400, 5}, {"create", 409, 7}, {"index", 400, 9}, {"update", 400, 11},
-		{"update", 404, 13}, {"update", 400, 15}, {"delete", 404, 0}, {"invalid", 400, 18}, {"index", 400, 19}, {"index", 201, 0}, {"index", 400, 23},
+		{"index", 201, 0},
+		{"invalid", 400, 3},
+		{"index", 400, 5},
+		{"create", 409, 7},
+		{"index", 400, 9},
+		{"update", 400, 11},
+		{"update", 404, 13},
+		{"update", 400, 15},
+		{"delete", 404, 0},
+		{"invalid", 400, 18},
+		{"index", 400, 19},
+		{"index", 201, 0},
+		{"index", 400, 23},
 	}, got)
 	require.EqualValues(t, 2, a.does("GET", "/shards/books/_stats", "")["docs"])
 }

@@ -105,8 +105,14 @@ func (sh *Shard) commit(ctx context.Context, group []*bulk) {
 
 var errSlowStore = errors.New("the store did not answer in time")
 
-// errNothing ends a commit that would change nothing.
-var errNothing = errors.New("nothing to write")
+var (
+	// errNothing ends a commit that would change nothing.
+	errNothing = errors.New("nothing to write")
+
+	// errMoved ends an attempt on a generation that is not the newest any more: the watch has opened the next one
+	// meanwhile, and nobody could win with it.
+	errMoved = errors.New("a newer generation is known")
+)
 
 // commitOps resolves ops on the newest generation and commits what follows from them. When others, mergers, commit
 // first, it does so again on theirs; the segment that it has built is used again as long as its documents stay the same.
@@ -114,7 +120,7 @@ func (sh *Shard) commitOps(ctx context.Context, ops []Op) ([]Item, uint64, error
 	d := draft{sh: sh, ops: ops}
 	defer d.discard()
 	rounds := int64(0)
-	m, err := sh.store.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) {
+	attempt := func(cur shard.Manifest) (shard.Manifest, error) {
 		rounds++
 		if err := sh.stillOurs(ctx, cur); err != nil {
 			return cur, err
@@ -127,7 +133,11 @@ func (sh *Shard) commitOps(ctx context.Context, ops []Op) ([]Item, uint64, error
 			return cur, err
 		}
 		return shard.Commit(cur, change)
-	})
+	}
+	m, err := sh.store.Commit(ctx, attempt)
+	for errors.Is(err, errMoved) && ctx.Err() == nil {
+		m, err = sh.store.Commit(ctx, attempt)
+	}
 	sh.counts.conflicts.Add(max(rounds-1, 0))
 	if errors.Is(err, errNothing) {
 		return d.effect.items, m.Generation, nil
@@ -204,7 +214,7 @@ func (d *draft) resolve(cur shard.Manifest) error {
 	}
 	defer d.sh.release(b.uses)
 	if b.manifest.Generation != cur.Generation {
-		return fmt.Errorf("generation %d is open, not %d", b.manifest.Generation, cur.Generation)
+		return fmt.Errorf("generation %d: %w: %d", cur.Generation, errMoved, b.manifest.Generation)
 	}
 	d.effect, err = resolve(b, d.ops, d.bad)
 	return err

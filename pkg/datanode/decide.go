@@ -27,8 +27,7 @@ type situation struct {
 	bytes    int64 // of the inputs
 	fleet    Fleet
 	fleetErr error
-	underWay int           // our merges that are offline now, in all shards
-	waiting  time.Duration // how long the longest of them has waited for a node
+	waiting  time.Duration // how long the longest of the shard's own has waited for a node
 }
 
 // decide says where a merge runs. It is a pure function.

@@ -8,29 +8,29 @@ import (
 )
 
 var (
-	// ErrBusy: too many writes wait, or too many segments wait to be merged. Nothing was written; try again later.
+	// ErrBusy says: too many writes wait, or too many segments wait to be merged. Nothing was written; try again later.
 	ErrBusy = errors.New("too busy")
 
-	// ErrNotWriter: another data node has opened the shard for writing. Nothing was written, nor will be until the shard
+	// ErrNotWriter says: another data node has opened the shard for writing. Nothing was written, nor will be until the shard
 	// is opened again here.
 	ErrNotWriter = errors.New("another data node writes this shard")
 
-	// ErrUnknown: the store did not say whether the write was applied. Sending it again is safe.
+	// ErrUnknown says: the store did not say whether the write was applied. Sending it again is safe.
 	ErrUnknown = remotestore.ErrUnknown
 
-	// ErrNoShard: the node does not serve a shard of that name.
+	// ErrNoShard says: the node does not serve a shard of that name.
 	ErrNoShard = errors.New("no such shard on this node")
 
-	// ErrNotFound: no document has this ID.
+	// ErrNotFound says: no document has this ID.
 	ErrNotFound = errors.New("no such document")
 
-	// ErrConflict: the shard is there with another mapping.
+	// ErrConflict says: the shard is there with another mapping.
 	ErrConflict = errors.New("shard exists with another mapping")
 
-	// ErrInvalid: a request that can never succeed. The message says what to change.
+	// ErrInvalid is a request that can never succeed. The message says what to change.
 	ErrInvalid = errors.New("invalid request")
 
-	// ErrClosed: the shard or the node was closed.
+	// ErrClosed says: the shard or the node was closed.
 	ErrClosed = errors.New("closed")
 
 	// ErrDocument is what is wrong with a single document of a bulk.

@@ -38,12 +38,12 @@ func FieldsMapping(fields map[string]string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("default mapping: %w", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		make := fieldTypes[fields[name]]
-		if make == nil {
+		newField := fieldTypes[fields[name]]
+		if newField == nil {
 			return nil, fmt.Errorf("%w: field %q: type %q is not one of %s", ErrInvalid, name, fields[name],
 				strings.Join(slices.Sorted(maps.Keys(fieldTypes)), ", "))
 		}
-		field := make()
+		field := newField()
 		field.Store, field.IncludeInAll = false, false
 		parent, last, err := into(m.DefaultMapping, name)
 		if err != nil {

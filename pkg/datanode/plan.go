@@ -12,7 +12,7 @@ import (
 type candidate struct{ shard.Segment }
 
 // Id implements mergeplan.Segment.
-func (c candidate) Id() uint64 { return c.ID } //nolint:revive // the interface's name
+func (c candidate) Id() uint64 { return c.ID } //nolint:staticcheck,revive // the interface's name
 
 // FullSize is in documents, as LiveSize.
 func (c candidate) FullSize() int64 { return int64(c.Docs) }

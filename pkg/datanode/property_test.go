@@ -148,7 +148,7 @@ func (h *history) check() {
 		require.NoError(h.t, err)
 		got, err := h.shard.Search(h.t.Context(), q)
 		require.NoError(h.t, err)
-		require.Equal(h.t, comparable(h.t, want), comparable(h.t, got), "%+v", q)
+		require.Equal(h.t, essence(h.t, want), essence(h.t, got), "%+v", q)
 	}
 }
 
@@ -157,9 +157,13 @@ func battery() []datanode.Query {
 	byID := []string{"_id"}
 	all := []datanode.Query{
 		{Sort: byID, Facets: bleve.FacetsRequest{"kind": bleve.NewFacetRequest("kind", 20), "n": bleve.NewFacetRequest("n", 20)}},
-		{Sort: []string{"-n", "_id"}}, {Sort: []string{"at", "-kind", "_id"}},
-		{Text: `body:"blue moon"`, Sort: byID, Highlight: []string{"*"}}, {Text: "+red -sun n:>3", Sort: byID},
-		{Text: "n:>=10", Sort: byID}, {Match: map[string]string{"*": "sea sky"}, Sort: byID}, {Text: "extra:true", Sort: byID},
+		{Sort: []string{"-n", "_id"}},
+		{Sort: []string{"at", "-kind", "_id"}},
+		{Text: `body:"blue moon"`, Sort: byID, Highlight: []string{"*"}},
+		{Text: "+red -sun n:>3", Sort: byID},
+		{Text: "n:>=10", Sort: byID},
+		{Match: map[string]string{"*": "sea sky"}, Sort: byID},
+		{Text: "extra:true", Sort: byID},
 	}
 	for _, raw := range []string{
 		`{"prefix":"s","field":"body"}`, `{"fuzzy":"mon","field":"body","fuzziness":1}`, `{"wildcard":"s*n*","field":"body"}`,
@@ -174,8 +178,8 @@ func battery() []datanode.Query {
 	return all
 }
 
-// comparable is what must not depend on how documents came into a shard.
-func comparable(t testing.TB, f *datanode.Found) string {
+// essence is what must not depend on how documents came into a shard.
+func essence(t testing.TB, f *datanode.Found) string {
 	t.Helper()
 	hits := slices.Clone(f.Hits)
 	for i := range hits {

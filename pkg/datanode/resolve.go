@@ -50,7 +50,11 @@ func resolve(on documents, ops []Op, bad map[int]error) (*effect, error) {
 	}
 	r := resolver{on: on, found: found, pending: make(map[string]pending, len(ops)), effect: effect{items: make([]Item, len(ops)), overwritten: map[int]shard.Document{}}}
 	for i, op := range ops {
-		if r.effect.items[i], err = r.do(i, op, bad[i]); err != nil {
+		if why := bad[i]; why != nil {
+			r.effect.items[i] = Item{Refused, why}
+			continue
+		}
+		if r.effect.items[i], err = r.do(i, op); err != nil {
 			return nil, err
 		}
 	}
@@ -70,10 +74,7 @@ type pending struct {
 	source json.RawMessage // nil: deleted
 }
 
-func (r *resolver) do(i int, op Op, bad error) (Item, error) {
-	if bad != nil {
-		return Item{Refused, bad}, nil
-	}
+func (r *resolver) do(i int, op Op) (Item, error) {
 	exists := r.exists(op.ID)
 	switch op.Kind {
 	case Delete:

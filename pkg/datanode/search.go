@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/blevesearch/bleve/v2"
@@ -131,7 +132,7 @@ func (q Query) sort() []string {
 	if len(q.Sort) == 0 {
 		return []string{"-_score"}
 	}
-	return q.Sort[:len(q.Sort):len(q.Sort)]
+	return slices.Clip(q.Sort)
 }
 
 func (q Query) parse() (query.Query, error) {
@@ -155,18 +156,18 @@ func (q Query) parse() (query.Query, error) {
 }
 
 func (q Query) match() query.Query {
-	var any []query.Query
+	var either []query.Query
 	for field, text := range q.Match {
 		m := query.NewMatchQuery(text)
 		if field != "*" {
 			m.SetField(field)
 		}
-		any = append(any, m)
+		either = append(either, m)
 	}
-	if len(any) == 1 {
-		return any[0]
+	if len(either) == 1 {
+		return either[0]
 	}
-	return query.NewDisjunctionQuery(any)
+	return query.NewDisjunctionQuery(either)
 }
 
 func (q Query) hit(index bleve.Index, match *search.DocumentMatch) (Hit, error) {

@@ -85,8 +85,13 @@ func TestSearch(t *testing.T) {
 	require.Nil(t, found.Hits[0].Source)
 
 	for _, q := range []datanode.Query{
-		{Text: `"unclosed`}, {Text: "a", Match: map[string]string{"b": "c"}}, {Raw: json.RawMessage(`{`)},
-		{Raw: json.RawMessage(`{"nonsense":1}`)}, {Size: -1}, {Size: 20_000}, {Raw: json.RawMessage(`{"regexp":"(","field":"title"}`)},
+		{Text: `"unclosed`},
+		{Text: "a", Match: map[string]string{"b": "c"}},
+		{Raw: json.RawMessage(`{`)},
+		{Raw: json.RawMessage(`{"nonsense":1}`)},
+		{Size: -1},
+		{Size: 20_000},
+		{Raw: json.RawMessage(`{"regexp":"(","field":"title"}`)},
 	} {
 		_, err := sh.Search(t.Context(), q)
 		require.ErrorIs(t, err, datanode.ErrInvalid, "%+v", q)
