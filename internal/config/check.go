@@ -195,6 +195,12 @@ func (c *checker) types(types map[string]Type) {
 func (c *checker) servers() {
 	c.addresses("admin.listen", nonEmpty(c.settings.Admin.Listen))
 	c.addresses("data_node.listen", nonEmpty(c.settings.DataNode.Listen))
+	d := c.settings.DataNode
+	c.refuse(d.CacheBytes > 0, "data_node.cache_bytes", "must be above 0")
+	c.refuse(d.Refresh > 0, "data_node.refresh", "must be above 0")
+	c.refuse(d.Poll > 0, "data_node.poll", "must be above 0")
+	c.refuse(d.Offline.MinBytes > 0, "data_node.offline.min_bytes", "must be above 0: write 1 to send all merges")
+	c.refuse(d.Offline.MaxQueueAge > 0, "data_node.offline.max_queue_age", "must be above 0")
 	seen := map[string]bool{}
 	for _, shard := range c.settings.DataNode.Shards {
 		c.refuse(!seen[shard], "data_node.shards", "names %q twice", shard)

@@ -116,6 +116,8 @@ func TestMistakes(t *testing.T) {
 		"types: {merge: {retry: {factor: 0.5}}}":                    "1 or more",
 		"types: {merge: {retry: {initial: 1h, max: 1m}}}":           "must not be longer",
 		"data_node: {offline: {merge: sometimes}}":                  "off, auto, always",
+		"data_node: {offline: {min_bytes: 0}}":                      "write 1 to send all merges",
+		"data_node: {refresh: 0}":                                   "above 0",
 		"data_node: {shards: [a, a]}":                               "twice",
 		"admin: {listen: '9464'}":                                   "is not host:port",
 		"telemetry: {sampling: 1.5}":                                "between 0 and 1",

@@ -130,15 +130,20 @@ type Retry struct {
 
 // DataNode is the small server that indexes and searches.
 type DataNode struct {
-	Listen  string   `koanf:"listen" common:"yes" help:"host:port to serve on"`
-	Dir     string   `koanf:"dir" common:"yes" help:"folder of the local copies of shards"`
-	Shards  []string `koanf:"shards" common:"yes" help:"shards to write and serve, separated by commas"`
-	Offline Offline  `koanf:"offline"`
+	Listen     string        `koanf:"listen" common:"yes" help:"host:port to serve on"`
+	Dir        string        `koanf:"dir" common:"yes" help:"folder of the local copies of shards"`
+	CacheBytes Bytes         `koanf:"cache_bytes" help:"size of local copies that nothing uses any more"`
+	Shards     []string      `koanf:"shards" common:"yes" help:"shards to write and serve, separated by commas"`
+	Refresh    time.Duration `koanf:"refresh" help:"how long an acknowledged write may take to become searchable"`
+	Poll       time.Duration `koanf:"poll" help:"how often the store is asked for what others committed"`
+	Offline    Offline       `koanf:"offline"`
 }
 
 // Offline is which work a data node gives away.
 type Offline struct {
-	Merge string `koanf:"merge" common:"yes" oneof:"off auto always" help:"run merges here (off), on offline nodes (always), or there while they keep up (auto)"`
+	Merge       string        `koanf:"merge" common:"yes" oneof:"off auto always" help:"run merges here (off), on offline nodes (always), or there while they keep up (auto)"`
+	MinBytes    Bytes         `koanf:"min_bytes" help:"auto: smaller merges run here"`
+	MaxQueueAge time.Duration `koanf:"max_queue_age" help:"auto: what has waited longer for an offline node runs here"`
 }
 
 // Admin is where a process shows its metrics and its health.
@@ -184,9 +189,12 @@ func Defaults() *Settings {
 			Retention: day,
 			MaxLost:   3,
 		},
-		Node:      Node{Types: []string{}, Grace: 30 * time.Second},
-		Types:     map[string]Type{},
-		DataNode:  DataNode{Listen: "127.0.0.1:9470", Shards: []string{}, Offline: Offline{Merge: "auto"}},
+		Node:  Node{Types: []string{}, Grace: 30 * time.Second},
+		Types: map[string]Type{},
+		DataNode: DataNode{
+			Listen: "127.0.0.1:9470", Shards: []string{}, CacheBytes: 1 << 30, Refresh: time.Second, Poll: 5 * time.Second,
+			Offline: Offline{Merge: "auto", MinBytes: 1 << 20, MaxQueueAge: 2 * time.Minute},
+		},
 		Admin:     Admin{Listen: "127.0.0.1:9464", Hosts: []string{}},
 		Log:       Log{Level: "info", Format: "text"},
 		Telemetry: Telemetry{OTLPProtocol: "grpc", Sampling: 1},
