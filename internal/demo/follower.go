@@ -1,0 +1,185 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/offline-nodes/offline-nodes/internal/cli"
+	"github.com/offline-nodes/offline-nodes/pkg/claims"
+	"github.com/offline-nodes/offline-nodes/pkg/client"
+)
+
+// follower tells what becomes of merges, as the data node and the states of
+// their tasks show it. It belongs to one goroutine.
+type follower struct {
+	node    *dataNode
+	queue   *client.Client
+	console *console
+
+	tales map[string]*tale
+	told  map[string]bool // ids of merges that are told in full
+	err   error           // of the last look
+}
+
+// tale is one merge and how much of it was told.
+type tale struct {
+	mergeState
+	task *claims.State // nil: nothing is known yet
+
+	allocation int64 // of the claim that was told last
+	ended      bool
+	moved      map[int64]int64 // bytes by claim
+}
+
+func newFollower(node *dataNode, queue *client.Client, c *console) *follower {
+	return &follower{node: node, queue: queue, console: c, tales: map[string]*tale{}, told: map[string]bool{}}
+}
+
+// lookTimeout bounds one look: the story goes on without one.
+const lookTimeout = 3 * time.Second
+
+// look asks how things are and tells what is new.
+func (f *follower) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	merges, err := f.node.merges(ctx)
+	if err != nil {
+		f.err = err
+		return
+	}
+	var ids []string
+	for i := len(merges) - 1; i >= 0; i-- { // the oldest first
+		t := f.tale(merges[i])
+		if t.Where == "offline" && !t.ended {
+			ids = append(ids, t.ID)
+		}
+	}
+	if len(ids) > 0 {
+		states, err := f.queue.States(ctx, ids)
+		if err != nil {
+			f.err = err
+			return
+		}
+		for i, id := range ids {
+			f.claimed(f.tales[id], states[i])
+		}
+	}
+	for _, id := range ids {
+		f.over(f.tales[id])
+	}
+	f.err = nil
+}
+
+// tale takes in what the data node says of a merge.
+func (f *follower) tale(m mergeState) *tale {
+	t := f.tales[m.ID]
+	if t == nil {
+		t = &tale{moved: map[int64]int64{}}
+		f.tales[m.ID] = t
+	}
+	t.mergeState = m
+	return t
+}
+
+// claimed tells who runs a merge.
+func (f *follower) claimed(t *tale, s *claims.State) {
+	if s == nil {
+		return
+	}
+	t.task = s
+	t.moved[s.AllocationID] = max(t.moved[s.AllocationID], s.BytesMoved)
+	if s.AllocationID == t.allocation || s.Node == "" || !f.told[t.ID] {
+		return
+	}
+	first := t.allocation == 0
+	t.allocation = s.AllocationID
+	if first {
+		f.console.say(s.Node, "claims %s: attempt %d, allocation id %d; its lease lasts %s unless renewed", short(t.ID), s.Attempt, s.AllocationID, s.Lease.Round(time.Second))
+	}
+}
+
+// over tells how a merge ended.
+func (f *follower) over(t *tale) {
+	if t.underWay() {
+		return
+	}
+	t.ended = true
+	switch {
+	case t.Status == "committed" && !f.told[t.ID]:
+		f.console.say(t.Node, "merged %d segments, %s (%s)", len(t.Inputs), cli.Size(t.Bytes), short(t.ID))
+	case t.Status != "committed":
+		f.console.say("data node", "%s is %s %s", short(t.ID), t.Status, t.Error)
+	}
+}
+
+// progress shows how far a merge is.
+func (f *follower) progress(t *tale) {
+	if t.task == nil || t.task.Node == "" || t.ended {
+		return
+	}
+	f.console.show(t.task.Node, "%s %s %.0f %%%s", short(t.ID), cli.Bar(t.task.Fraction, 20), 100*t.task.Fraction, note(t.task.Note))
+}
+
+func note(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ", " + text
+}
+
+// short is an id that people can tell from others.
+func short(id string) string {
+	kind, hash, ok := strings.Cut(id, "-")
+	if !ok {
+		return cut(id, 12)
+	}
+	return fmt.Sprintf("%s-%s", kind, cut(hash, 6))
+}
+
+// busy lists the merges that have not ended.
+func (f *follower) busy() (underWay int) {
+	for _, t := range f.tales {
+		if t.underWay() {
+			underWay++
+		}
+	}
+	return underWay
+}
+
+// sum counts the merges that were committed.
+func (f *follower) sum() Merges {
+	m := Merges{ByNode: map[string]int{}}
+	for _, t := range f.tales {
+		for _, bytes := range t.moved {
+			m.BytesMoved += bytes
+		}
+		switch {
+		case t.Status != "committed":
+		case t.Where == "offline":
+			m.Offline++
+			m.ByNode[t.Node]++
+			m.BytesIn += t.Bytes
+		default:
+			m.Local++
+		}
+	}
+	return m
+}
+
+// tell makes a merge one that is told in full.
+func (f *follower) tell(m mergeState) *tale {
+	f.told[m.ID] = true
+	return f.tale(m)
+}
+
+// bytesUnderWay is the size of the segments that are being merged.
+func (f *follower) bytesUnderWay() (bytes int64) {
+	for _, t := range f.tales {
+		if t.underWay() {
+			bytes += t.Bytes
+		}
+	}
+	return bytes
+}
