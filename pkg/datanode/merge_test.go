@@ -3,6 +3,7 @@ package datanode_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -288,4 +289,25 @@ func TestWritesWaitWhileTooManySegmentsAreToBeMerged(t *testing.T) {
 		return err == nil
 	}, "the merge has made room")
 	require.Positive(t, sh.Stats().Writes.Busy)
+}
+
+func TestAMergeThatCommitsDuringAWriteIsBuiltUpon(t *testing.T) {
+	q := newQueue()
+	store := &away{Store: remotestore.NewMemory()}
+	sh := create(t, start(t, datanode.Config{Store: store, Queue: q, Offline: always(), Poll: time.Hour}), "books")
+	id, w := forced(t, sh, q), newWorker(t, q, store.Store)
+	uploads := store.uploaded.Load()
+	hold := sync.OnceFunc(func() { w.run(t, id) })
+	before := func(string) { hold() }
+	store.before.Store(&before) // the write has looked up what it deletes, and is about to commit
+	written := write(t, sh, put("5", title(55)), datanode.Op{Kind: datanode.Delete, ID: "6"})
+	require.Equal(t, []string{"updated", "deleted"}, outcomes(written))
+	s := sh.Stats()
+	require.EqualValues(t, 1, s.Writes.Conflicts)
+	require.Equal(t, 2, s.Segments)
+	require.EqualValues(t, len(docsOf(4))-1, s.Docs)
+	require.Equal(t, uploads+1, store.uploaded.Load(), "what was built is not built again")
+	idle(t, sh)
+	require.EqualValues(t, 1, sh.Stats().Merges.Offline)
+	require.Len(t, ids(t, sh, datanode.Query{Text: "title:55"}), 1)
 }

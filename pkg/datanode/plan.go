@@ -5,6 +5,7 @@ import (
 
 	"github.com/blevesearch/bleve/v2/index/scorch/mergeplan"
 
+	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 )
 
@@ -89,7 +90,7 @@ func planForce(segments []shard.Segment, n int) ([][]shard.Segment, error) {
 			inputs = append(inputs, s)
 		}
 	}
-	return [][]shard.Segment{inputs}, nil
+	return [][]shard.Segment{inputs[:min(len(inputs), merge.MaxInputs)]}, nil
 }
 
 func largest(segments []shard.Segment, n int) map[uint64]bool {

@@ -191,6 +191,7 @@ func TestDropLeavesTheDataUnlessItIsPurged(t *testing.T) {
 type away struct {
 	remotestore.Store
 	uploads, creates atomic.Bool
+	uploaded         atomic.Int64
 	before           atomic.Pointer[func(key string)] // called before each create
 }
 
@@ -200,6 +201,7 @@ func (a *away) PutFile(ctx context.Context, key, path string) error {
 	if a.uploads.Load() {
 		return errAway
 	}
+	a.uploaded.Add(1)
 	return a.Store.PutFile(ctx, key, path)
 }
 
