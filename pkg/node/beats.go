@@ -48,6 +48,15 @@ func (b *beats) healthy() bool {
 	return !b.failing
 }
 
+// heard tells that Redis answers: with nothing left to beat for, no beat would.
+func (b *beats) heard() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.runs) == 0 {
+		b.failing = false
+	}
+}
+
 func (b *beats) lastAdvance() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -39,7 +39,10 @@ func (s *Service) Healthy() error {
 func (s *Service) Ready() error {
 	switch {
 	case !s.running.Load():
-		return errors.New("starting: Kafka or Redis has not answered yet")
+		if server := s.waiting.Load(); server != nil {
+			return fmt.Errorf("starting: %s does not answer", *server)
+		}
+		return errors.New("starting")
 	case s.draining.Load():
 		return errors.New("draining: nothing new is taken")
 	case !s.beats.healthy():

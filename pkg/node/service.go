@@ -58,6 +58,7 @@ type Service struct {
 	work     context.Context //nolint:containedctx // what runs hang on: it outlives Run's own by the grace period
 	calls    sync.WaitGroup  // claim calls and hops under way
 	random   func() float64
+	waiting  atomic.Pointer[string] // for which server, while it starts
 	draining atomic.Bool
 	running  atomic.Bool
 }
@@ -164,10 +165,17 @@ func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 		return nil, err
 	}
 	closers = append(closers, s.admin.Close)
+	if err = s.await(ctx, "Kafka", s.admin.Ping, func(error) bool { return true }); err != nil {
+		return nil, err
+	}
 	if err = s.admin.Ensure(ctx, s.cfg.Types); err != nil {
 		return nil, fmt.Errorf("topics: %w", err)
 	}
-	if s.claims, err = claims.Open(ctx, s.cfg.Claims); err != nil {
+	err = s.await(ctx, "Redis", func(ctx context.Context) error {
+		s.claims, err = claims.Open(ctx, s.cfg.Claims)
+		return err
+	}, func(err error) bool { return errors.Is(err, claims.ErrUnreachable) })
+	if err != nil {
 		return nil, err
 	}
 	closers = append(closers, func() { _ = s.claims.Close() })
@@ -185,6 +193,30 @@ func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 	s.queue = producer
 	return closeAll, s.rebuild.first(ctx)
 }
+
+// await waits for a server that is away when the node starts, and says so; what
+// does not heal by waiting ends it.
+func (s *Service) await(ctx context.Context, server string, connect func(context.Context) error, heals func(error) bool) error {
+	var fatal error
+	err := retry(ctx, func(ctx context.Context) error {
+		call, cancel := context.WithTimeout(ctx, awaitTimeout)
+		defer cancel()
+		err := connect(call)
+		if err != nil && ctx.Err() == nil && !heals(err) {
+			fatal = err
+			return nil
+		}
+		if err != nil && s.waiting.Swap(&server) == nil {
+			s.log.Warn(server+" does not answer: waiting for it", "error", err)
+		}
+		return err
+	})
+	s.waiting.Store(nil)
+	return errors.Join(fatal, err)
+}
+
+// awaitTimeout bounds one try to reach a server at start.
+const awaitTimeout = 5 * time.Second
 
 // flushTimeout bounds how long a stopping node waits for its last publications.
 const flushTimeout = 10 * time.Second
@@ -242,7 +274,11 @@ func (s *Service) register(ctx context.Context) error {
 	cfg := s.claims.Config()
 	for {
 		call, cancel := context.WithTimeout(ctx, cfg.Beat)
-		if err := s.claims.Register(call, s.describe(), cfg.Lease); err != nil && ctx.Err() == nil {
+		err := s.claims.Register(call, s.describe(), cfg.Lease)
+		switch {
+		case err == nil:
+			s.beats.heard()
+		case ctx.Err() == nil:
 			s.log.Debug("not registered", "error", err)
 		}
 		cancel()

@@ -220,3 +220,27 @@ func TestAnEmptiedRedisCostsNoWorkAndNoOutcome(t *testing.T) {
 		require.NoError(t, n.end())
 	})
 }
+
+// Found on real servers: the last beat had failed, its run had ended, and no
+// beat was left to find out that Redis was back.
+func TestANodeClaimsAgainAfterRedisWasAway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1", func(ctx context.Context, _ *task.Execution) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(30 * time.Second):
+				return nil
+			}
+		}, nil)
+		id, err := w.client.Submit(t.Context(), "work", nil)
+		require.NoError(t, err)
+		w.eventually(time.Minute, "it runs", func() bool { return len(w.runsOf(id)) == 1 })
+		w.servers.Redis.SetError("LOADING Redis is loading the dataset in memory")
+		time.Sleep(time.Minute)
+		w.servers.Redis.SetError("")
+		require.Equal(t, task.Success, w.outcome(id, 5*time.Minute).Status)
+		require.Len(t, w.runsOf(id), 2, "its trust window had ended")
+		require.NoError(t, n.end())
+	})
+}

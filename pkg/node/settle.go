@@ -152,6 +152,7 @@ func (s *settler) settlement(e *ended) claims.Settlement {
 
 func (s *settler) answered(e *ended, c *claims.Settlement, a claims.SettleAnswer) {
 	r, run := e.record, e.record.run
+	s.svc.beats.remove(r)
 	switch {
 	case a.Verdict == claims.Unsettled:
 		s.svc.log.Error("settlement refused: the task is asked for again", "error", a.Err, "task_id", r.ID)
@@ -173,7 +174,6 @@ func (s *settler) answered(e *ended, c *claims.Settlement, a claims.SettleAnswer
 		next.Checkpoint = run.execution.Report().Checkpoint
 		s.svc.effects.hop(r, next, mark{allocation: run.allocation, needed: r.copiesAround()})
 	}
-	s.svc.beats.remove(r)
 }
 
 // publish writes the published marks. They only save repeats, so a failure is

@@ -31,7 +31,7 @@ func ID(id string) SubmitOption {
 	return func(s *Submission) { s.ID, s.Chosen = id, true }
 }
 
-// Unique makes key stand for the task: while it is known, submitting another
+// Unique makes key, which may not be empty, stand for the task: while it is known, submitting another
 // one of the same type and key returns the first one's id.
 func Unique(key string) SubmitOption {
 	return func(s *Submission) { s.unique(key, 0) }
@@ -97,5 +97,9 @@ func (s *Submission) unique(key string, period time.Duration) {
 		text += "\x00" + period.String() + "\x00" + strconv.FormatInt(s.SubmittedAt.UnixNano()/int64(period), 10)
 	}
 	sum := sha256.Sum256([]byte(text))
-	s.ID, s.Chosen, s.Unique = "u-"+hex.EncodeToString(sum[:16]), true, true
+	s.Chosen, s.Unique = true, true
+	if key == "" { // without an id it is refused: else all tasks of the type would be one
+		return
+	}
+	s.ID = "u-" + hex.EncodeToString(sum[:16])
 }

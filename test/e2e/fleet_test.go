@@ -38,14 +38,21 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// build makes the programs once, for the first test that needs them.
-var build = sync.OnceValue(func() error {
-	out, err := exec.Command("go", "build", "-o", programs+"/", "../../cmd/...").CombinedOutput()
+var building sync.Mutex
+
+// build makes a program, for the first test that needs it.
+func build(program string) error {
+	building.Lock()
+	defer building.Unlock()
+	if _, err := os.Stat(filepath.Join(programs, program)); err == nil {
+		return nil
+	}
+	out, err := exec.Command("go", "build", "-o", programs+"/", "../../cmd/"+program).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("build the programs: %w\n%s", err, out)
+		return fmt.Errorf("build %s: %w\n%s", program, err, out)
 	}
 	return nil
-})
+}
 
 // fleet is a set of real servers under a prefix of the test's own, and a
 // client that gathers every event.
@@ -187,7 +194,7 @@ func (f *fleet) node(name string, settings ...string) *process {
 // start runs a program until the test ends.
 func (f *fleet) start(program string, environ []string, args ...string) *process {
 	f.t.Helper()
-	require.NoError(f.t, build())
+	require.NoError(f.t, build(program))
 	log, err := os.Create(filepath.Join(f.t.TempDir(), program+".log"))
 	require.NoError(f.t, err)
 	p := &process{t: f.t, log: log, done: make(chan struct{}), cmd: exec.Command(filepath.Join(programs, program), args...)}

@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+	"github.com/offline-nodes/offline-nodes/test/testkit"
+)
+
+func TestANodeRefusesARedisThatMayEvict(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	evicting := testkit.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+	f.redis = evicting.Addr
+	n := f.node("n1")
+	require.NotEqual(t, 0, n.wait(30*time.Second))
+	require.Contains(t, n.tail(), "maxmemory-policy")
+	require.Contains(t, n.tail(), "noeviction")
+}
+
+func TestANodeWaitsForAKafkaThatIsAwayAtStart(t *testing.T) {
+	t.Parallel()
+	kafka := testkit.StartKafka(t, map[string]string{"broker.session.timeout.ms": "3000"})
+	f := newFleetOn(t, []string{kafka.Addr}, testkit.Redis(t))
+	kafka.Kill()
+	n := f.node("n1")
+	require.Eventually(t, func() bool { return strings.Contains(n.tail(), "Kafka does not answer: waiting for it") }, 30*time.Second, 100*time.Millisecond)
+	kafka.Restart()
+	require.Equal(t, task.Success, f.outcome(f.submit(nil), 0, time.Minute).Status)
+}
+
+func TestRedisAwayForAMinuteAndThenEmptyLosesNothing(t *testing.T) {
+	t.Parallel()
+	server := testkit.StartRedis(t)
+	f := newFleetOn(t, testkit.Kafka(t), server.Addr)
+	f.node("n1", "types.probe.slots=2")
+	done := f.submit(map[string]any{"echo": "once"}, task.ID("done"))
+	require.Equal(t, task.Success, f.outcome(done, 0, time.Minute).Status)
+	running := f.submit(map[string]any{"for": "30s"})
+	f.active(running, time.Minute, nil)
+
+	server.Pause()
+	during, err := f.client.Submit(t.Context(), "probe", map[string]any{"echo": "during"})
+	require.NoError(t, err, "Kafka has it; Redis is none of the submitter's business")
+	time.Sleep(time.Minute) // the fault itself
+	server.Resume()
+	require.Equal(t, task.Success, f.outcome(during, 0, time.Minute).Status)
+	e := f.outcome(running, 0, 2*time.Minute)
+	require.Equal(t, task.Success, e.Status)
+	require.Equal(t, 1, e.Attempt, "what Redis interrupts is no attempt")
+
+	second := f.submit(map[string]any{"for": "12s"})
+	token := f.active(second, time.Minute, nil).AllocationID
+	empty(t, server.Addr)
+	again, err := f.client.Submit(t.Context(), "probe", map[string]any{"echo": "once"}, task.ID("done"))
+	require.NoError(t, err)
+	require.Equal(t, done, again)
+	e = f.outcome(second, 0, time.Minute)
+	require.Equal(t, token, e.AllocationID, "its lease was put back: no work was lost")
+	after := f.submit(map[string]any{"echo": "after"})
+	require.Equal(t, task.Success, f.outcome(after, 0, time.Minute).Status)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	require.Len(t, f.events["done"], 1, "its outcome was read back before anything was claimed")
+}
+
+// empty makes a server forget everything.
+func empty(t *testing.T, addr string) {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: addr})
+	defer c.Close()
+	require.NoError(t, c.FlushAll(context.WithoutCancel(t.Context())).Err())
+}
