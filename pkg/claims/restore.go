@@ -21,16 +21,15 @@ type Outcome struct {
 }
 
 // Restore writes outcomes, marked published, over states of the same or a
-// lower (replay, attempt) that did not end at that replay. Outcomes that no
-// state can hold are skipped and returned in the error, which then wraps
-// [ErrInvalid].
+// lower (replay, attempt) that did not end at that replay. What no state can
+// hold is logged and left out: one bad event must not keep Redis cold.
 func (s *Store) Restore(ctx context.Context, outcomes []Outcome) error {
 	invalid := make([]bool, len(outcomes))
-	var refused, errs []error
+	var errs []error
 	for i := range outcomes {
 		if err := outcomes[i].check(); err != nil {
 			invalid[i] = true
-			refused = append(refused, fmt.Errorf("restore task %s: %w", outcomes[i].ID, err))
+			s.cfg.Log.Warn("outcome left out of the rebuild", "error", err, "task_id", outcomes[i].ID)
 		}
 	}
 	batches := s.plan(len(outcomes), func(i int) string { return outcomes[i].ID }, func(i int) bool { return invalid[i] })
@@ -45,10 +44,7 @@ func (s *Store) Restore(ctx context.Context, outcomes []Outcome) error {
 	if err != nil {
 		return err
 	}
-	if len(errs) > 0 { // what may be repeated comes first: it is no ErrInvalid
-		return errors.Join(errs...)
-	}
-	return errors.Join(refused...)
+	return errors.Join(errs...)
 }
 
 func (s *Store) restoreCall(outcomes []Outcome, b batch) scriptCall {

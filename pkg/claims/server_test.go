@@ -97,7 +97,7 @@ func TestScriptsThatTheServerForgotAreSentAgain(t *testing.T) {
 }
 
 // minimalUser is what docs/formats/redis.md tells operators to allow.
-const minimalUser = "~offline:* &offline:wake -@all +eval +evalsha +script|load +ping +info +time +get +set +mget +mset +del" +
+const minimalUser = "~offline:* &offline:*wake -@all +eval +evalsha +script|load +ping +info +time +get +set +mget +mset +del" +
 	" +pttl +pexpire +setrange +getrange +publish +subscribe +unsubscribe +scan +zadd +zrem +zrange +zscan +zremrangebyscore"
 
 func TestAUserWithTheLeastRightsIsEnough(t *testing.T) {
@@ -127,6 +127,9 @@ func TestAUserWithTheLeastRightsIsEnough(t *testing.T) {
 	}
 	require.True(t, told)
 }
+
+// minimalClusterUser is allowed on top of that on a Cluster.
+const minimalClusterUser = " +cluster|slots"
 
 func fields(text string) (args []any) {
 	for _, f := range strings.Fields(text) {
@@ -205,6 +208,15 @@ func TestCluster(t *testing.T) {
 		require.Equal(t, Granted, a.Verdict)
 		require.Equal(t, a.Lease, again[i].Lease)
 	}
+
+	// A restricted user is enough here too.
+	for _, n := range nodes {
+		admin := redis.NewClient(&redis.Options{Addr: n.Addr})
+		args := append([]any{"ACL", "SETUSER", "offline", "on", ">secret"}, fields(minimalUser+minimalClusterUser)...)
+		require.NoError(t, admin.Do(f.ctx(), args...).Err())
+		require.NoError(t, admin.Close())
+	}
+	everything(t, openFixture(t, Config{Addrs: addrs, Cluster: true, Username: "offline", Password: "secret", Prefix: "offline:acl:"}).warm())
 
 	// One master of three is away: a third is unknown, the rest goes on.
 	nodes[0].Pause()
