@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/offline-nodes/offline-nodes/internal/config"
+	"github.com/offline-nodes/offline-nodes/internal/demo"
 	"github.com/offline-nodes/offline-nodes/internal/embedded"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
 )
@@ -40,7 +41,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), configCommand(), embeddedCommand())
+	root.AddCommand(runCommand(), configCommand(), embeddedCommand(), demo.Command())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "offline-node:", err)
 		os.Exit(exitCode(err))
