@@ -104,10 +104,8 @@ func (r *run) merge(ctx context.Context) error {
 		return err
 	case resumed:
 		return r.commit(ctx, done)
-	case applied(newest, r.ID):
-		return shard.ErrApplied
 	case !ok:
-		return shard.ErrInputsGone
+		return r.gone(newest)
 	}
 	output, err := r.build(ctx, inputs)
 	if err != nil {
@@ -177,9 +175,17 @@ func (r *run) judge(ctx context.Context, failure error) error {
 		return errors.Join(failure, err)
 	}
 	if _, ok := r.Params.find(newest); !ok {
-		return shard.ErrInputsGone
+		return r.gone(newest)
 	}
 	return failure
+}
+
+// gone says why inputs are not there any more.
+func (r *run) gone(newest shard.Manifest) error {
+	if _, ok := newest.AppliedAs(r.ID); ok {
+		return shard.ErrApplied
+	}
+	return shard.ErrInputsGone
 }
 
 func (r *run) commit(ctx context.Context, done built) error {
@@ -204,15 +210,6 @@ func (r *run) unreserve(ctx context.Context, blob shard.BlobName) {
 	if err := r.shard.Unreserve(ctx, blob); err != nil {
 		r.Log.Warn("reservation of a committed blob is left", "blob", string(blob), "error", err)
 	}
-}
-
-func applied(m shard.Manifest, id string) bool {
-	for _, a := range m.Applied {
-		if a.Task == id {
-			return true
-		}
-	}
-	return false
 }
 
 func sum(segments []shard.Segment) (bytes int64) {

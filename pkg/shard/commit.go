@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,11 +31,8 @@ type Change struct {
 // It returns ErrApplied or ErrInputsGone, both ErrNoEffect, when there is nothing to do any more; and ErrStale when a
 // newer claim of the task has committed.
 func Commit(cur Manifest, c Change) (Manifest, error) {
-	if err := checkApplied(cur, c); err != nil {
-		return Manifest{}, err
-	}
 	replaced, err := findInputs(cur, c.Inputs)
-	if err != nil {
+	if err := checkApplied(cur, c, err); err != nil {
 		return Manifest{}, err
 	}
 	remap := NewRemap(c.Inputs)
@@ -68,16 +66,17 @@ func Commit(cur Manifest, c Change) (Manifest, error) {
 	return next, nil
 }
 
-// checkApplied tells whether the change is in cur already.
-func checkApplied(cur Manifest, c Change) error {
-	for _, a := range cur.Applied {
-		if a.Task != c.Writer.Task || c.Writer.Task == "" {
-			continue
-		}
-		if c.Writer.AllocationID < a.AllocationID {
-			return fmt.Errorf("task %s: %w: %d, committed was %d", a.Task, ErrStale, c.Writer.AllocationID, a.AllocationID)
-		}
+// checkApplied tells whether the change is in cur already; inputs is what findInputs returned. A merge whose inputs are
+// all there is not in the shard, whatever was applied: a restore has undone it.
+func checkApplied(cur Manifest, c Change, inputs error) error {
+	a, known := cur.AppliedAs(c.Writer.Task)
+	switch {
+	case known && c.Writer.AllocationID < a.AllocationID:
+		return fmt.Errorf("task %s: %w: %d, committed was %d", a.Task, ErrStale, c.Writer.AllocationID, a.AllocationID)
+	case known && (len(c.Inputs) == 0 || errors.Is(inputs, ErrInputsGone)):
 		return fmt.Errorf("task %s: %w", a.Task, ErrApplied)
+	case inputs != nil:
+		return inputs
 	}
 	for _, out := range c.Outputs {
 		if slices.ContainsFunc(cur.Segments, func(s Segment) bool { return s.Blob == out.Blob }) {
@@ -153,7 +152,7 @@ func applied(cur Manifest, w Writer) []Applied {
 		if a.At.IsZero() {
 			a.At = cur.StoredAt
 		}
-		if cur.StoredAt.Sub(a.At) <= cur.AppliedFor {
+		if cur.StoredAt.Sub(a.At) <= cur.AppliedFor && a.Task != w.Task {
 			kept = append(kept, a)
 		}
 	}

@@ -80,6 +80,33 @@ func TestCommitAnswers(t *testing.T) {
 		require.ErrorIs(t, w.commit(w.merges[0]), ErrInputsGone)
 	})
 
+	t.Run("a segment is its blob, not only its ID", func(t *testing.T) {
+		w := worldOf(t)
+		w.begin(w.manifest.Segments[:2])
+		restored := w.manifest.Clone()
+		restored.Segments[1].Blob = w.segment(w.files[restored.Segments[1].Blob]).Blob
+		w.manifest = restored
+		require.ErrorIs(t, w.commit(w.merges[0]), ErrInputsGone)
+	})
+
+	t.Run("a merge that a restore has undone is applied again", func(t *testing.T) {
+		w := worldOf(t)
+		snapshot := w.manifest.Segments
+		w.begin(snapshot[:2])
+		c := w.merges[0]
+		require.NoError(t, w.commit(c))
+		restored := w.manifest.Clone()
+		restored.Segments = snapshot
+		w.manifest = restored
+		c.Writer.AllocationID = 1
+		require.ErrorIs(t, w.commit(c), ErrStale)
+		c.Writer.AllocationID = 8
+		require.NoError(t, w.commit(c))
+		require.Len(t, w.manifest.Applied, 1)
+		require.EqualValues(t, 8, w.manifest.Applied[0].AllocationID)
+		w.check(t)
+	})
+
 	t.Run("segment IDs are never used again", func(t *testing.T) {
 		w := worldOf(t)
 		w.begin(w.manifest.Segments[2:])

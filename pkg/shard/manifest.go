@@ -141,6 +141,18 @@ func (m Manifest) Bytes() (sum int64) {
 	return sum
 }
 
+// AppliedAs returns the record of a task whose change was applied; ok is false if none is remembered.
+func (m Manifest) AppliedAs(task string) (a Applied, ok bool) {
+	if task == "" {
+		return Applied{}, false
+	}
+	i := slices.IndexFunc(m.Applied, func(a Applied) bool { return a.Task == task })
+	if i < 0 {
+		return Applied{}, false
+	}
+	return m.Applied[i], true
+}
+
 // Segment returns the segment with an ID.
 func (m Manifest) Segment(id uint64) (Segment, bool) {
 	i, ok := slices.BinarySearchFunc(m.Segments, id, func(s Segment, id uint64) int { return cmp.Compare(s.ID, id) })
