@@ -151,14 +151,14 @@ func (s *Service) Run(ctx context.Context) error {
 // connect opens what the node talks to.
 func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 	var closers []func()
-	closeAll = func() {
+	closeOpened := func() {
 		for i := len(closers) - 1; i >= 0; i-- {
 			closers[i]()
 		}
 	}
 	defer func() {
 		if err != nil {
-			closeAll()
+			closeOpened()
 		}
 	}()
 	if s.admin, err = kafkaqueue.OpenAdmin(s.cfg.Kafka); err != nil {
@@ -191,7 +191,7 @@ func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 		}
 	})
 	s.queue = producer
-	return closeAll, s.rebuild.first(ctx)
+	return closeOpened, s.rebuild.first(ctx)
 }
 
 // await waits for a server that is away when the node starts, and says so; what

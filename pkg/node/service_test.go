@@ -244,3 +244,16 @@ func TestANodeClaimsAgainAfterRedisWasAway(t *testing.T) {
 		require.NoError(t, n.end())
 	})
 }
+
+func TestANodeThatCannotStartSaysWhy(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mux := task.NewMux()
+		mux.Register("work", task.WorkerFunc(func(context.Context, *task.Execution) error { return nil }))
+		s, err := New(Config{Name: "n1", Kafka: w.kafka(), Claims: w.claims(), Workers: mux})
+		require.NoError(t, err)
+		w.servers.Redis.SetError("NOAUTH Authentication required.")
+		err = s.Run(t.Context())
+		w.servers.Redis.SetError("")
+		require.ErrorContains(t, err, "NOAUTH")
+	})
+}
