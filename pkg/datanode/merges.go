@@ -152,6 +152,13 @@ func (g *merges) heard(e task.Event) bool {
 	return true
 }
 
+// final returns the end of a merge's task, as far as it is known.
+func (g *merges) final(t *tracked) *task.Event {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return t.final
+}
+
 // end writes down how a merge ended, and why if it did not succeed.
 func (g *merges) end(t *tracked, status MergeStatus, why string) Merge {
 	g.mu.Lock()

@@ -60,6 +60,9 @@ func (sh *Shard) settleMerges(ctx context.Context) {
 		if t.inputsIn(m) {
 			continue
 		}
+		if t.Where == Remote && sh.merges.final(t) == nil {
+			sh.ask(ctx, t) // the manifest is ahead of the event: who ran it, and what it moved
+		}
 		status := Superseded
 		if allocation, ok := t.appliedIn(m); ok {
 			status = Committed
@@ -137,7 +140,7 @@ func (sh *Shard) tendRemote(ctx context.Context, t *tracked) {
 		sh.submit(ctx, t)
 		return
 	}
-	if t.final == nil {
+	if sh.merges.final(t) == nil {
 		sh.ask(ctx, t)
 	}
 	sh.merges.mu.Lock()
