@@ -84,24 +84,22 @@ func (s *S3) Create(ctx context.Context, key string, body []byte) error {
 	}
 	var err error
 	for attempt := range createAttempts {
-		if attempt > 0 {
-			if pause(ctx, attempt) != nil {
-				break
-			}
+		if attempt > 0 && pause(ctx, attempt) != nil {
+			break
 		}
-		err = s.write(ctx, key, bytes.NewReader(body), int64(len(body)), aws.String("*"))
-		if err == nil {
+		if err = s.write(ctx, key, bytes.NewReader(body), int64(len(body)), aws.String("*")); err == nil {
 			return nil
 		}
-		var settled bool
-		if settled, err = s.resolve(ctx, key, body, err); settled {
+		settled, verdict := s.resolve(ctx, key, body, err)
+		if verdict == nil {
+			return nil
+		}
+		err = fmt.Errorf("create %s: %w", key, verdict)
+		if settled {
 			break
 		}
 	}
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("create %s: %w", key, err)
+	return err
 }
 
 // GetFile implements [Store].
