@@ -43,7 +43,10 @@ func noise500(i int) []byte {
 	return append(p[:498], `"}`...)
 }
 
-func perSecond(b *testing.B) { b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s") }
+func perSecond(b *testing.B) {
+	b.Helper()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
 
 func BenchmarkKafkaSubmit(b *testing.B) {
 	for _, size := range []int{1, 100, 1000} {

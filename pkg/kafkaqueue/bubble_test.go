@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,9 +33,10 @@ type world struct {
 }
 
 // bubble runs a test in fake time. Whatever it starts ends with it.
-func bubble(t *testing.T, test func(t *testing.T, w *world), options ...kfake.Opt) {
+func bubble(t *testing.T, test func(w *world), options ...kfake.Opt) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
 		w := &world{T: t, start: time.Now(), log: &logs{t: t}}
 		kafka, err := kfake.NewCluster(append([]kfake.Opt{
 			kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(w.net.Listen),
@@ -42,7 +45,7 @@ func bubble(t *testing.T, test func(t *testing.T, w *world), options ...kfake.Op
 		t.Cleanup(kafka.Close)
 		w.kafka = kafka
 		w.cfg = Config{Brokers: kafka.ListenAddrs(), Dialer: w.net.DialContext, Log: slog.New(w.log)}
-		test(t, w)
+		test(w)
 	})
 }
 
@@ -143,6 +146,25 @@ func (r *running) got() []task.Delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]task.Delivery(nil), r.delivered...)
+}
+
+func (r *running) lost() []Gap {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.gaps)
+}
+
+// pollEnded is what Poll said last; nil while it goes on.
+func (r *running) pollEnded() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pollErr
+}
+
+func (r *running) arrivals() map[string]time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.arrived)
 }
 
 // await waits in fake time until n records were delivered in all.

@@ -76,7 +76,7 @@ func (l kafkaLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if level == kgo.LogLevelError {
 		at = slog.LevelError
 	}
-	l.log.Log(context.Background(), at, "kafka client: "+msg, keyvals...)
+	l.log.Log(context.Background(), at, "kafka client", append([]any{"message", msg}, keyvals...)...)
 }
 
 // lastError remembers what went wrong last with the brokers, so that "no
@@ -130,13 +130,12 @@ const (
 	maxRemarked = 256 // texts that are remembered
 )
 
-func (c *complaints) warn(log *slog.Logger, message string, err error, args ...any) {
-	if c.fresh(fmt.Sprint(err, args), time.Now()) {
-		log.Warn(message, append(args, "error", err)...)
-	}
+// fresh tells whether err, about these things, is worth a line now.
+func (c *complaints) fresh(err error, about ...any) bool {
+	return c.freshAt(fmt.Sprint(err, about), time.Now())
 }
 
-func (c *complaints) fresh(words string, now time.Time) bool {
+func (c *complaints) freshAt(words string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if at, ok := c.said[words]; ok && now.Sub(at) < sayAgain {

@@ -73,7 +73,7 @@ func (m *member) commit(ctx context.Context, assignments []*assignment) {
 			}
 		}
 	})
-	m.metrics.addCommit(m.group, failure)
+	m.metrics.addCommit(ctx, m.group, failure)
 	switch {
 	case failure == nil:
 	case errors.Is(failure, kerr.RebalanceInProgress), errors.Is(failure, kerr.IllegalGeneration), errors.Is(failure, context.Canceled):

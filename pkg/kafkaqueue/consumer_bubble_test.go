@@ -40,7 +40,8 @@ func (r *running) finish(ds []task.Delivery) {
 func TestEveryTaskIsDeliveredAndCommitted(t *testing.T) {
 	for _, serverSide := range []bool{false, true} {
 		t.Run(fmt.Sprintf("server side balancer %v", serverSide), func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(w *world) {
+				t := w.T
 				w.cfg.ServerSideBalancer = serverSide
 				w.topics("merge")
 				ids := w.submit(w.producer(), "merge", 100)
@@ -57,7 +58,8 @@ func TestEveryTaskIsDeliveredAndCommitted(t *testing.T) {
 				for i := range ds {
 					require.False(t, c.Owned(&ds[i]))
 				}
-				require.ErrorIs(t, c.pollErr, ErrClosed)
+				w.eventually(time.Second, func() bool { return c.pollEnded() != nil }, "Poll ends too")
+				require.ErrorIs(t, c.pollEnded(), ErrClosed)
 				require.Less(t, time.Since(w.start), 30*time.Second)
 			})
 		})
@@ -65,7 +67,8 @@ func TestEveryTaskIsDeliveredAndCommitted(t *testing.T) {
 }
 
 func TestRecordsOfTheReturnTopicComeFirst(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		w.submit(p, "merge", 50)
@@ -98,7 +101,8 @@ func TestRecordsOfTheReturnTopicComeFirst(t *testing.T) {
 }
 
 func TestNewRecordsAreNotCopies(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		c := w.consumer("merge")
@@ -115,7 +119,8 @@ func TestNewRecordsAreNotCopies(t *testing.T) {
 func TestLateFinishAfterARevokeHasNoEffect(t *testing.T) {
 	for _, serverSide := range []bool{false, true} {
 		t.Run(fmt.Sprintf("server side balancer %v", serverSide), func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(w *world) {
+				t := w.T
 				w.cfg.ServerSideBalancer = serverSide
 				w.topics("merge")
 				p := w.producer()
@@ -192,7 +197,8 @@ func (w *world) watchCommits() func() []string {
 // try to commit: what reaches the broker never goes back.
 func TestConcurrentFinishesNeverRewind(t *testing.T) {
 	const rounds, tasks = 600, 80
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 2
 		w.topics("merge")
 		p, c := w.producer(), w.consumer("merge")
@@ -216,7 +222,8 @@ func TestConcurrentFinishesNeverRewind(t *testing.T) {
 }
 
 func TestOnlyTheWatermarkIsCommitted(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		w.submit(w.producer(), "merge", 100)
@@ -234,7 +241,8 @@ func TestOnlyTheWatermarkIsCommitted(t *testing.T) {
 }
 
 func TestAFullWindowPausesItsPartitionAlone(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions, w.cfg.WindowRecords = 1, 1024
 		w.topics("merge")
 		p := w.producer()
@@ -265,7 +273,8 @@ func TestAFullWindowPausesItsPartitionAlone(t *testing.T) {
 }
 
 func TestALargeWindowPausesByBytes(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions, w.cfg.WindowBytes = 1, 4<<20
 		w.topics("merge")
 		p := w.producer()
@@ -291,7 +300,8 @@ func noise(n int) []byte {
 }
 
 func TestNewPartitionsAreReadFromTheirStart(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		c := w.consumer("merge")
 		ids := w.submit(w.producer(), "merge", 10)
@@ -312,7 +322,8 @@ func TestNewPartitionsAreReadFromTheirStart(t *testing.T) {
 }
 
 func TestRetentionThatOvertakesTheGroupIsReported(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		p := w.producer()
@@ -326,12 +337,12 @@ func TestRetentionThatOvertakesTheGroupIsReported(t *testing.T) {
 		require.NoError(t, w.kafka.DeleteRecords("tasks.merge", 0, 6))
 		again := w.consumer("merge")
 		require.Equal(t, idsOf(ds[6:]), idsOf(again.await(4)))
-		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 2, To: 6}}, again.gaps)
+		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 2, To: 6}}, again.lost())
 
 		// What is held here and not in the log any more is reported too, once.
 		require.NoError(t, w.kafka.DeleteRecords("tasks.merge", 0, 9))
 		time.Sleep(3 * time.Minute)
-		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 2, To: 6}, {Topic: "tasks.merge", From: 6, To: 9, Held: 3}}, again.gaps)
+		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 2, To: 6}, {Topic: "tasks.merge", From: 6, To: 9, Held: 3}}, again.lost())
 		again.finish(again.got())
 		again.stop()
 		require.EqualValues(t, 10, w.committed(mergeGroup)["tasks.merge"][0])
@@ -339,7 +350,8 @@ func TestRetentionThatOvertakesTheGroupIsReported(t *testing.T) {
 }
 
 func TestAnEmptiedLogIsAGapWithoutAnyRecord(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		p := w.producer()
@@ -350,18 +362,19 @@ func TestAnEmptiedLogIsAGapWithoutAnyRecord(t *testing.T) {
 		c.stop()
 		require.NoError(t, w.kafka.DeleteRecords("tasks.merge", 0, 10))
 		again := w.consumer("merge")
-		w.eventually(2*time.Minute, func() bool { again.mu.Lock(); defer again.mu.Unlock(); return len(again.gaps) > 0 }, "a gap")
-		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 3, To: 10}}, again.gaps)
+		w.eventually(2*time.Minute, func() bool { return len(again.lost()) > 0 }, "a gap")
+		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 3, To: 10}}, again.lost())
 		w.submit(p, "merge", 1)
 		again.finish(again.await(1))
 		again.stop()
 		require.EqualValues(t, 11, w.committed(mergeGroup)["tasks.merge"][0])
-		require.Len(t, again.gaps, 1)
+		require.Len(t, again.lost(), 1)
 	})
 }
 
 func TestTransactionsOfForeignProducersAreNoGaps(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		c := w.consumer("merge")
@@ -374,14 +387,14 @@ func TestTransactionsOfForeignProducersAreNoGaps(t *testing.T) {
 		ds := c.await(3)
 		require.Equal(t, "2", string(ds[2].Params))
 		c.finish(ds)
-		c.stop()
-		require.Empty(t, c.gaps)
-		require.EqualValues(t, 6, w.committed(mergeGroup)["tasks.merge"][0])
+		w.eventually(time.Minute, func() bool { return w.committed(mergeGroup)["tasks.merge"][0] == 6 }, "a commit beyond the last marker")
+		require.Empty(t, c.lost())
 	})
 }
 
 func TestATopicThatWasCreatedAnewEndsTheConsumer(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		c := w.consumer("merge")
@@ -394,8 +407,8 @@ func TestATopicThatWasCreatedAnewEndsTheConsumer(t *testing.T) {
 		require.ErrorIs(t, err, ErrTopicGone)
 		require.ErrorContains(t, err, "tasks.merge")
 		require.Less(t, time.Since(start), 30*time.Second)
-		w.eventually(time.Second, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.pollErr != nil }, "Poll ends too")
-		require.ErrorIs(t, c.pollErr, ErrTopicGone)
+		w.eventually(time.Second, func() bool { return c.pollEnded() != nil }, "Poll ends too")
+		require.ErrorIs(t, c.pollEnded(), ErrTopicGone)
 		// The producer gets over it.
 		w.eventually(time.Minute, func() bool {
 			return p.Submit(t.Context(), []task.Delivery{{Envelope: task.Envelope{ID: "x", Type: "merge"}}}) == nil
@@ -404,7 +417,8 @@ func TestATopicThatWasCreatedAnewEndsTheConsumer(t *testing.T) {
 }
 
 func TestADeletedTopicEndsTheConsumer(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		c := w.consumer("merge")
 		w.submit(w.producer(), "merge", 10)
@@ -417,7 +431,7 @@ func TestADeletedTopicEndsTheConsumer(t *testing.T) {
 }
 
 func TestAConsumerWaitsForItsTopics(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		c := w.consumer("merge")
 		time.Sleep(10 * time.Minute)
 		w.topics("merge")
@@ -427,7 +441,8 @@ func TestAConsumerWaitsForItsTopics(t *testing.T) {
 }
 
 func TestCommitsThatFailForTwentyMinutesAreMadeUpFor(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		c := w.consumer("merge")
@@ -447,7 +462,8 @@ func TestCommitsThatFailForTwentyMinutesAreMadeUpFor(t *testing.T) {
 }
 
 func TestPollErrorsDoNotSpin(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		fault := w.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "tasks.merge", Err: kerr.TopicAuthorizationFailed, Count: -1})
 		c := w.consumer("merge")
@@ -469,7 +485,8 @@ func TestPollErrorsDoNotSpin(t *testing.T) {
 }
 
 func TestASessionTimeoutOutOfBoundsIsSaid(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		w.cfg.SessionTimeout = 2 * time.Second
 		w.consumer("merge")
@@ -488,7 +505,8 @@ func TestASessionTimeoutOutOfBoundsIsSaid(t *testing.T) {
 }
 
 func TestAMemberThatDiesIsReplacedWithinTheSessionTimeout(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		frozen := &freezer{dial: w.net.DialContext}
@@ -518,7 +536,8 @@ func TestAMemberThatDiesIsReplacedWithinTheSessionTimeout(t *testing.T) {
 }
 
 func TestStoppingWithoutBrokersIsBounded(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		c := w.consumer("merge")
 		w.submit(w.producer(), "merge", 10)
@@ -531,7 +550,8 @@ func TestStoppingWithoutBrokersIsBounded(t *testing.T) {
 }
 
 func TestRunCancelledBeforeItStarts(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -550,7 +570,8 @@ func TestRunCancelledBeforeItStarts(t *testing.T) {
 }
 
 func TestPollEndsWithItsContext(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		c, err := NewConsumer(w.cfg, "merge", Hooks{})
 		require.NoError(t, err)
@@ -571,7 +592,8 @@ func TestPollEndsWithItsContext(t *testing.T) {
 }
 
 func TestForeignClientsRecordIsATaskWithAStableID(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		foreign := w.client()
 		sent := &kgo.Record{Topic: "tasks.merge", Key: []byte("k"), Value: []byte("plain")}
@@ -589,7 +611,8 @@ func TestForeignClientsRecordIsATaskWithAStableID(t *testing.T) {
 }
 
 func TestABatchThatDoesNotFitIntoMemoryIsSetAside(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		foreign := w.client(kgo.ProducerBatchMaxBytes(200<<20), kgo.BrokerMaxWriteBytes(300<<20), kgo.ProducerBatchCompression(kgo.GzipCompression()))
@@ -613,6 +636,6 @@ func TestABatchThatDoesNotFitIntoMemoryIsSetAside(t *testing.T) {
 		c.finish(ds)
 		c.stop()
 		require.EqualValues(t, 5, w.committed(mergeGroup)["tasks.merge"][0])
-		require.Empty(t, c.gaps)
+		require.Empty(t, c.lost())
 	})
 }

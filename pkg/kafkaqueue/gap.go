@@ -13,8 +13,8 @@ const (
 )
 
 // gap tells everybody who should know that records were lost.
-func (m *member) gap(g Gap) {
-	m.metrics.addGap(g)
+func (m *member) gap(ctx context.Context, g Gap) {
+	m.metrics.addGap(ctx, g)
 	m.cfg.Log.Error("records were lost: Kafka does not have them any more", "topic", g.Topic, "partition", g.Partition, "from", g.From, "to", g.To, "held_here", g.Held)
 	if m.hooks.Gap != nil {
 		m.hooks.Gap(g)
@@ -50,7 +50,7 @@ func (m *member) watchGaps(ctx context.Context) {
 			continue
 		}
 		if gone, held := a.logStarts(start.Offset); gone.to > gone.from {
-			m.gap(Gap{Topic: a.topic, Partition: a.partition, From: gone.from, To: gone.to, Held: held})
+			m.gap(ctx, Gap{Topic: a.topic, Partition: a.partition, From: gone.from, To: gone.to, Held: held})
 		}
 	}
 }

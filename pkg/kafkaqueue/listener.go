@@ -76,10 +76,10 @@ func (l *Listener) Run(ctx context.Context, handle func(ctx context.Context, e t
 	if failure := <-left; failure != nil {
 		return failure
 	}
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 func (l *Listener) listen(ctx context.Context, handle func(context.Context, task.Event) error) error {

@@ -61,7 +61,8 @@ func (w *world) event(p *Producer, id string, replay int) {
 }
 
 func TestAListenerHearsEachOutcomeOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics()
 		p := w.producer()
 		w.event(p, "a", 0)
@@ -89,7 +90,8 @@ func TestAListenerHearsEachOutcomeOnce(t *testing.T) {
 }
 
 func TestAHandlersErrorIsTriedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics()
 		p := w.producer()
 		for i := range 5 {
@@ -111,7 +113,8 @@ func TestAHandlersErrorIsTriedAgain(t *testing.T) {
 }
 
 func TestAnUnhandledEventIsNotCommitted(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics()
 		p := w.producer()
 		w.event(p, "a", 0)

@@ -189,7 +189,7 @@ func (m *member) poll(caller context.Context) ([]batch, error) {
 	for {
 		m.lastPoll.Store(time.Now().UnixNano())
 		fetches := m.client.PollRecords(ctx, maxPoll)
-		batches := m.register(fetches)
+		batches := m.register(ctx, fetches)
 		failed := m.pollErrors(ctx, fetches, &batches)
 		m.client.AllowRebalance()
 		m.lastPoll.Store(time.Now().UnixNano())
@@ -248,7 +248,7 @@ func (m *member) wait(ctx context.Context, d time.Duration) {
 
 // register enters what was fetched into the trackers, while rebalances are
 // blocked, and pauses the partitions whose window is full.
-func (m *member) register(fetches kgo.Fetches) []batch {
+func (m *member) register(ctx context.Context, fetches kgo.Fetches) []batch {
 	var batches []batch
 	var full map[string][]int32
 	now, window := time.Now(), limits{m.cfg.WindowRecords, m.cfg.WindowBytes}
@@ -258,14 +258,14 @@ func (m *member) register(fetches kgo.Fetches) []batch {
 		}
 		a := m.assignment(p.Topic, p.Partition)
 		if lost, yes := a.rewound(p.Records[0].Offset); yes {
-			a = m.startOver(a, lost)
+			a = m.startOver(ctx, a, lost)
 		}
 		if a.copiedBelow < 0 {
 			a.copiedBelow = p.HighWatermark
 		}
 		holes, stop := a.register(p.Records, now, window)
 		for _, h := range holes {
-			m.gap(Gap{Topic: a.topic, Partition: a.partition, From: h.from, To: h.to})
+			m.gap(ctx, Gap{Topic: a.topic, Partition: a.partition, From: h.from, To: h.to})
 		}
 		if stop {
 			if full == nil {
@@ -273,7 +273,7 @@ func (m *member) register(fetches kgo.Fetches) []batch {
 			}
 			full[a.topic] = append(full[a.topic], a.partition)
 		}
-		m.metrics.addPolled(a.topic, len(p.Records))
+		m.metrics.addPolled(ctx, a.topic, len(p.Records))
 		batches = append(batches, batch{assignment: a, records: p.Records})
 	})
 	if full != nil {
@@ -318,17 +318,17 @@ func (m *member) starting(_ context.Context, offsets map[string]map[int32]kgo.Of
 	return offsets, nil
 }
 
-func (m *member) revoked(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
-	m.release(partitions, true)
+func (m *member) revoked(ctx context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	m.release(ctx, partitions, true)
 }
 
-func (m *member) lost(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
-	m.release(partitions, false)
+func (m *member) lost(ctx context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	m.release(ctx, partitions, false)
 }
 
 // release ends assignments. Under the turn nobody else commits: after the last
 // commit here nothing of these partitions is ever committed again.
-func (m *member) release(partitions map[string][]int32, commit bool) {
+func (m *member) release(ctx context.Context, partitions map[string][]int32, commit bool) {
 	gone := m.take(partitions)
 	if len(gone) == 0 {
 		return
@@ -341,7 +341,7 @@ func (m *member) release(partitions map[string][]int32, commit bool) {
 		}
 	}
 	if commit {
-		m.commit(context.Background(), gone)
+		m.commit(ctx, gone)
 	}
 	<-m.turn
 	m.client.ResumeFetchPartitions(paused) // a pause outlives the assignment
@@ -368,7 +368,7 @@ func (m *member) take(partitions map[string][]int32) (gone []*assignment) {
 
 // startOver ends an assignment whose log was cut and begins another: the
 // offsets now name other records.
-func (m *member) startOver(old *assignment, cut span) *assignment {
+func (m *member) startOver(ctx context.Context, old *assignment, cut span) *assignment {
 	m.take(map[string][]int32{old.topic: {old.partition}})
 	m.turn <- struct{}{}
 	paused := old.revoke()
@@ -379,7 +379,7 @@ func (m *member) startOver(old *assignment, cut span) *assignment {
 	if m.hooks.Revoked != nil {
 		m.hooks.Revoked(Partition{Topic: old.topic, Number: old.partition})
 	}
-	m.gap(Gap{Topic: old.topic, Partition: old.partition, From: cut.from, To: cut.to})
+	m.gap(ctx, Gap{Topic: old.topic, Partition: old.partition, From: cut.from, To: cut.to})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.begin(old.topic, old.partition, cut.from)
@@ -448,7 +448,7 @@ func (m *member) pollErrors(ctx context.Context, fetches kgo.Fetches, batches *[
 			*batches = append(*batches, m.skip(large))
 		}
 		failed = true
-		m.metrics.addPollError(m.group)
+		m.metrics.addPollError(ctx, m.group)
 		m.complain(topic, partition, err)
 	})
 	return failed
@@ -492,5 +492,7 @@ func (m *member) skip(large *kgo.ErrDecompressTooLarge) batch {
 }
 
 func (m *member) complain(topic string, partition int32, err error) {
-	m.said.warn(m.cfg.Log, "poll failed; it is tried again", m.cfg.explain(err), "group", m.group, "topic", topic, "partition", partition)
+	if m.said.fresh(err, topic, partition) {
+		m.cfg.Log.Warn("poll failed; it is tried again", "group", m.group, "topic", topic, "partition", partition, "error", m.cfg.explain(err))
+	}
 }

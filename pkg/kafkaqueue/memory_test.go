@@ -19,17 +19,7 @@ func TestKafkaFullWindowsFitIntoMemory(t *testing.T) {
 	cfg := realConfig(t)
 	cfg.Topics.Partitions = 32
 	ensure(t, cfg, "merge")
-	p, err := NewProducer(cfg)
-	require.NoError(t, err)
-	tasks := make([]task.Delivery, 1<<13)
-	for sent := 0; sent < 160_000; sent += len(tasks) {
-		for i := range tasks {
-			tasks[i] = task.Delivery{Envelope: task.Envelope{ID: task.NewID(), Type: "merge"}, Params: noise500(sent + i)}
-		}
-		require.Nil(t, p.Submit(t.Context(), tasks))
-	}
-	tasks = nil
-	require.NoError(t, p.Close(t.Context()))
+	submit500(t, cfg, 160_000)
 	before := liveHeap()
 	c, err := NewConsumer(cfg, "merge", Hooks{})
 	require.NoError(t, err)
@@ -53,6 +43,20 @@ func TestKafkaFullWindowsFitIntoMemory(t *testing.T) {
 	runtime.KeepAlive(parked)
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+func submit500(t *testing.T, cfg Config, n int) {
+	t.Helper()
+	p, err := NewProducer(cfg)
+	require.NoError(t, err)
+	tasks := make([]task.Delivery, 1<<13)
+	for sent := 0; sent < n; sent += len(tasks) {
+		for i := range tasks {
+			tasks[i] = task.Delivery{Envelope: task.Envelope{ID: task.NewID(), Type: "merge"}, Params: noise500(sent + i)}
+		}
+		require.Nil(t, p.Submit(t.Context(), tasks))
+	}
+	require.NoError(t, p.Close(t.Context()))
 }
 
 func liveHeap() uint64 {

@@ -56,22 +56,22 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	return m, errors.Join(append(errs, err)...)
 }
 
-func (m *metrics) addPolled(topic string, n int) {
+func (m *metrics) addPolled(ctx context.Context, topic string, n int) {
 	if n > 0 {
-		m.polled.Add(context.Background(), int64(n), metric.WithAttributes(attribute.String("topic", topic)))
+		m.polled.Add(ctx, int64(n), metric.WithAttributes(attribute.String("topic", topic)))
 	}
 }
 
-func (m *metrics) addPollError(group string) {
-	m.pollErrors.Add(context.Background(), 1, metric.WithAttributes(attribute.String("group", group)))
+func (m *metrics) addPollError(ctx context.Context, group string) {
+	m.pollErrors.Add(ctx, 1, metric.WithAttributes(attribute.String("group", group)))
 }
 
-func (m *metrics) addCommit(group string, err error) {
-	m.commits.Add(context.Background(), 1, metric.WithAttributes(attribute.String("group", group), attribute.String("result", result(err))))
+func (m *metrics) addCommit(ctx context.Context, group string, err error) {
+	m.commits.Add(ctx, 1, metric.WithAttributes(attribute.String("group", group), attribute.String("result", result(err))))
 }
 
-func (m *metrics) addGap(g Gap) {
-	m.gaps.Add(context.Background(), g.To-g.From, metric.WithAttributes(attribute.String("topic", g.Topic)))
+func (m *metrics) addGap(ctx context.Context, g Gap) {
+	m.gaps.Add(ctx, g.To-g.From, metric.WithAttributes(attribute.String("topic", g.Topic)))
 }
 
 // observe calls look for each collection until the returned function is called.

@@ -117,7 +117,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	for _, pub := range left {
-		p.finish(pub, ErrClosed)
+		p.finish(pub, ErrClosed) //nolint:contextcheck // what is published outlives its caller
 	}
 	p.client.Close()
 	return err
@@ -164,7 +164,7 @@ func (p *Producer) publish(pub *publication) {
 }
 
 func (p *Producer) send(pub *publication) {
-	p.client.Produce(context.Background(), &pub.record, pub.answered)
+	p.client.Produce(p.client.Context(), &pub.record, pub.answered)
 }
 
 // answered is called by the Kafka client, on one goroutine for all.
@@ -186,7 +186,9 @@ func (pub *publication) answered(_ *kgo.Record, err error) {
 		p.finish(pub, fmt.Errorf("%w: %w", ErrUnknown, p.cfg.explain(err)))
 		p.renew(pub.record.Topic, err)
 	case again:
-		p.said.warn(p.cfg.Log, "publication failed; it is tried again", p.cfg.explain(err), "kind", string(pub.kind), "topic", pub.record.Topic)
+		if p.said.fresh(err, pub.kind, pub.record.Topic) {
+			p.cfg.Log.Warn("publication failed; it is tried again", "kind", string(pub.kind), "topic", pub.record.Topic, "error", p.cfg.explain(err))
+		}
 		pub.failure = err
 		p.later(pub, min(retryLeast<<min(pub.tries, 10), retryMost))
 	}
@@ -241,7 +243,7 @@ func (p *Producer) renew(topic string, err error) {
 
 // later tries pub again after a pause.
 func (p *Producer) later(pub *publication, pause time.Duration) {
-	p.metrics.retried.Add(context.Background(), 1, metric.WithAttributes(attribute.String("kind", string(pub.kind))))
+	p.metrics.retried.Add(p.client.Context(), 1, metric.WithAttributes(attribute.String("kind", string(pub.kind))))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -268,7 +270,7 @@ func (p *Producer) retry(pub *publication) {
 
 // finish acknowledges pub, once.
 func (p *Producer) finish(pub *publication, err error) {
-	p.metrics.published.Add(context.Background(), 1, p.metrics.publishedAttrs(pub.kind, err))
+	p.metrics.published.Add(p.client.Context(), 1, p.metrics.publishedAttrs(pub.kind, err))
 	if err != nil {
 		p.cfg.Log.Debug("publication ended without Kafka's acknowledgement", "kind", string(pub.kind), "topic", pub.record.Topic, "error", err)
 	}

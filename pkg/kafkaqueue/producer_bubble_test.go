@@ -71,7 +71,8 @@ func envelope(id string) task.Delivery {
 }
 
 func TestSubmitTellsWhichTasksAreRefused(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		bad, large, missing, unread, past := envelope("a b"), envelope("large"), envelope("missing"), envelope("unread"), envelope("past")
@@ -93,7 +94,8 @@ func TestSubmitTellsWhichTasksAreRefused(t *testing.T) {
 }
 
 func TestSubmitKeepsToItsDeadline(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		require.Nil(t, p.Submit(t.Context(), []task.Delivery{envelope("before")}))
@@ -117,7 +119,8 @@ func TestSubmitKeepsToItsDeadline(t *testing.T) {
 }
 
 func TestSubmitSaysWhatIsWrongWithTheBrokers(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Dialer = func(context.Context, string, string) (conn, error) { return nil, fmt.Errorf("no route to host") }
 		p := w.producer()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -129,7 +132,8 @@ func TestSubmitSaysWhatIsWrongWithTheBrokers(t *testing.T) {
 }
 
 func TestLostProduceAnswersDoNotRepeatRecords(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		w.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 5})
@@ -146,7 +150,8 @@ func TestLostProduceAnswersDoNotRepeatRecords(t *testing.T) {
 }
 
 func TestPassingRefusalsAreTriedForEverAndAcknowledgedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		fault := w.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: -1})
@@ -165,7 +170,8 @@ func TestPassingRefusalsAreTriedForEverAndAcknowledgedOnce(t *testing.T) {
 }
 
 func TestAHopToAMissingTopicIsRefusedAndAnEventWaits(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		p := w.producer()
 		var got acks
 		p.Hop(envelope("hop"), got.of(0))
@@ -180,7 +186,8 @@ func TestAHopToAMissingTopicIsRefusedAndAnEventWaits(t *testing.T) {
 }
 
 func TestClosingAcknowledgesEverythingOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		w.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "tasks.results", Err: kerr.NotEnoughReplicas, Count: -1})
@@ -212,7 +219,7 @@ func TestClosingAcknowledgesEverythingOnce(t *testing.T) {
 }
 
 func TestAcknowledgementsMayPublish(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		w.topics("merge")
 		p := w.producer()
 		var events atomic.Int64
@@ -227,7 +234,8 @@ func TestAcknowledgementsMayPublish(t *testing.T) {
 }
 
 func TestARecordThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		d := envelope("large")
@@ -243,7 +251,8 @@ func TestARecordThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestALetterThatIsTooLargeBecomesAStub(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		value := make([]byte, 3<<20) // compressed, any client can send it
@@ -272,7 +281,8 @@ func TestALetterThatIsTooLargeBecomesAStub(t *testing.T) {
 }
 
 func TestADeadLetterCanBeSubmittedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		foreign := w.client()
@@ -306,7 +316,8 @@ func TestADeadLetterCanBeSubmittedAgain(t *testing.T) {
 }
 
 func TestTasksAreSpreadEvenly(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p := w.producer()
 		for range 4 {
@@ -321,7 +332,8 @@ func TestTasksAreSpreadEvenly(t *testing.T) {
 }
 
 func TestEventsAreKeyedByTheirTask(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics()
 		p := w.producer()
 		for i := range 20 {
@@ -340,7 +352,8 @@ func TestEventsAreKeyedByTheirTask(t *testing.T) {
 }
 
 func TestOnlyNamedResultsSince(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics()
 		require.NoError(t, ReadResults(t.Context(), w.cfg, time.Time{}, func(task.Event) error { t.Error("no event there"); return nil }))
 		p := w.producer()

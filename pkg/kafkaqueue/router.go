@@ -104,7 +104,8 @@ func (r *Router) Run(ctx context.Context) error {
 
 func (r *Router) route(ctx context.Context) error {
 	for {
-		wait, cancel := context.WithDeadline(ctx, r.release(time.Now()))
+		next := r.release(time.Now()) //nolint:contextcheck // what is published outlives its caller
+		wait, cancel := context.WithDeadline(ctx, next)
 		batches, err := r.member.poll(wait)
 		cancel()
 		switch {

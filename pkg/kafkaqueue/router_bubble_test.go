@@ -58,7 +58,8 @@ func (r *routing) all() ([]task.Delivery, []error) {
 // Twelve hours of tasks with every kind of delay: none is early, and each
 // arrives within the tick, or within what a node parks by itself.
 func TestNothingIsEarlyOrLaterThanTheTick(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		w.router()
 		p, c := w.producer(), w.consumer("merge")
@@ -80,7 +81,7 @@ func TestNothingIsEarlyOrLaterThanTheTick(t *testing.T) {
 		}
 		time.Sleep(12 * time.Hour)
 		require.Len(t, c.got(), n)
-		for id, at := range c.arrived {
+		for id, at := range c.arrivals() {
 			late := at.Sub(due[id])
 			require.LessOrEqual(t, late, w.cfg.withDefaults().Tick, "task %s", id)
 			require.GreaterOrEqual(t, late, -w.cfg.withDefaults().Delays[0], "task %s: a node parks less than the first tier", id)
@@ -89,7 +90,8 @@ func TestNothingIsEarlyOrLaterThanTheTick(t *testing.T) {
 }
 
 func TestTheRouterSetsAsideWhatItCannotDeliver(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		r := w.router()
 		foreign := w.client()
@@ -126,7 +128,8 @@ func TestTheRouterSetsAsideWhatItCannotDeliver(t *testing.T) {
 }
 
 func TestARouterThatRestartsLosesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics("merge")
 		p, c := w.producer(), w.consumer("merge")
 		for i := range 50 {
@@ -156,7 +159,8 @@ func TestARouterThatRestartsLosesNothing(t *testing.T) {
 }
 
 func TestALongTierHoldsAFewRecordsOfMany(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.cfg.Topics.Partitions = 1
 		w.topics("merge")
 		p, c := w.producer(), w.consumer("merge")

@@ -74,11 +74,8 @@ func (s *Settings) Run(ctx context.Context, changed func(key string, value []byt
 	}
 	defer client.Close()
 	var said complaints
-	left, err := s.ends(ctx, client, &said)
-	if err != nil {
-		return nil //nolint:nilerr // ctx ended
-	}
-	for pause := pollPauseLeast; ; {
+	left := s.ends(ctx, client, &said)
+	for pause := pollPauseLeast; ctx.Err() == nil; {
 		s.settle(left)
 		fetches := client.PollRecords(ctx, maxPoll)
 		if ctx.Err() != nil {
@@ -97,13 +94,16 @@ func (s *Settings) Run(ctx context.Context, changed func(key string, value []byt
 			continue
 		}
 		fetches.EachError(func(_ string, _ int32, err error) {
-			said.warn(s.cfg.Log, "settings cannot be followed; it is tried again", s.cfg.explain(err))
+			if said.fresh(err) {
+				s.cfg.Log.Warn("settings cannot be followed; it is tried again", "error", s.cfg.explain(err))
+			}
 		})
 		if sleep(ctx, pause) != nil {
 			return nil
 		}
 		pause = min(2*pause, pollPauseMost)
 	}
+	return nil
 }
 
 // settle closes ready once nothing of what was there is missing.
@@ -117,9 +117,9 @@ func (s *Settings) settle(left map[int32]int64) {
 	}
 }
 
-// ends asks, until there is an answer, how far the topic reaches now.
+// ends asks, until there is an answer or ctx ends, how far the topic reaches now.
 // Compaction always keeps the last record.
-func (s *Settings) ends(ctx context.Context, client *kgo.Client, said *complaints) (map[int32]int64, error) {
+func (s *Settings) ends(ctx context.Context, client *kgo.Client, said *complaints) map[int32]int64 {
 	for pause := pollPauseLeast; ; pause = min(2*pause, pollPauseMost) {
 		left := map[int32]int64{}
 		admin := kadm.NewClient(client)
@@ -135,13 +135,13 @@ func (s *Settings) ends(ctx context.Context, client *kgo.Client, said *complaint
 			})
 		}
 		if err == nil {
-			return left, nil
+			return left
 		}
-		if ctx.Err() == nil {
-			said.warn(s.cfg.Log, "settings cannot be read; it is tried again", s.cfg.explain(err))
+		if ctx.Err() == nil && said.fresh(err) {
+			s.cfg.Log.Warn("settings cannot be read; it is tried again", "error", s.cfg.explain(err))
 		}
-		if err := sleep(ctx, pause); err != nil {
-			return nil, err
+		if sleep(ctx, pause) != nil {
+			return nil
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (p *Producer) Set(ctx context.Context, key string, value []byte) error {
 	acked := make(chan error, 1)
 	pub := &publication{producer: p, kind: kindSetting, acked: func(err error) { acked <- err }}
 	pub.record = kgo.Record{Topic: p.names.settings(), Key: []byte(key), Value: value, Timestamp: time.Now()}
-	p.publish(pub)
+	p.publish(pub) //nolint:contextcheck // what is published outlives its caller
 	select {
 	case err := <-acked:
 		return err

@@ -29,7 +29,8 @@ func (w *world) settings(changed func(string, []byte)) *Settings {
 }
 
 func TestSettingsAreReadWholeAndFollowed(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		early := w.settings(func(string, []byte) {})
 		time.Sleep(10 * time.Second)
 		select {
@@ -73,7 +74,8 @@ func TestSettingsAreReadWholeAndFollowed(t *testing.T) {
 }
 
 func TestASettingThatIsNotAcknowledgedIsUnknown(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
+		t := w.T
 		w.topics()
 		p := w.producer()
 		require.ErrorIs(t, p.Set(t.Context(), "", nil), task.ErrInvalid)

@@ -44,7 +44,7 @@ func (p *Producer) Submit(ctx context.Context, tasks []task.Delivery) []error {
 			topic = p.names.again(d.Type) // what is due later is not put behind a backlog
 		}
 		pub.carry(&d, topic, now)
-		p.publish(pub)
+		p.publish(pub) //nolint:contextcheck // what is published outlives its caller
 	}
 	select {
 	case <-s.done:

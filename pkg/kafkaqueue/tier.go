@@ -1,6 +1,9 @@
 package kafkaqueue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // tiers are the delay topics, shortest first.
 type tiers struct {
@@ -29,8 +32,8 @@ func (t tiers) pick(notBefore, now time.Time) (topic string, ok bool) {
 	if rest <= 0 {
 		return "", false
 	}
-	for i := len(t.delays) - 1; i >= 0; i-- {
-		if t.delays[i] <= rest+t.tick {
+	for i, delay := range slices.Backward(t.delays) {
+		if delay <= rest+t.tick {
 			return t.topics[i], true
 		}
 	}

@@ -46,7 +46,7 @@ func (m *member) learnID(ctx context.Context, ids *topicIDs, topic string) error
 func topicID(ctx context.Context, client *kgo.Client, topic string) (string, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	wanted := kmsg.NewMetadataRequestTopic()
-	wanted.Topic = kmsg.StringPtr(topic)
+	wanted.Topic = &topic
 	request.Topics = append(request.Topics, wanted)
 	response, err := client.RequestCachedMetadata(ctx, request, time.Minute)
 	if err != nil {

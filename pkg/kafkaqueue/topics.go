@@ -59,11 +59,6 @@ func validTopicPart(s string) bool {
 	return true
 }
 
-// place writes a record's place: topic/partition/offset.
-func place(topic string, partition int32, offset int64) string {
-	return topic + "/" + strconv.Itoa(int(partition)) + "/" + strconv.FormatInt(offset, 10)
-}
-
 // spec is what a topic has to be like.
 type spec struct {
 	name       string
