@@ -26,6 +26,7 @@ func TestTaskLife(t *testing.T) {
 		defer w.close()
 		t.Repeat(map[string]func(*rapid.T){
 			"claim":     w.claim,
+			"claim too": w.claim,
 			"beat":      w.beat,
 			"settle":    w.settle,
 			"detach":    w.detach,
@@ -153,11 +154,20 @@ func (w *world) ended(replay int) bool {
 // far as a crash lets it.
 func (w *world) claim(t *rapid.T) {
 	w.t = t
-	node := rapid.IntRange(0, len(w.nodes)-1).Draw(t, "node")
 	record, ok := w.pending(t)
-	if !ok || w.nodes[node] != nil {
+	if !ok {
 		return
 	}
+	var idle []int
+	for n, r := range w.nodes {
+		if r == nil {
+			idle = append(idle, n)
+		}
+	}
+	if len(idle) == 0 {
+		return
+	}
+	node := rapid.SampledFrom(idle).Draw(t, "node")
 	w.claimFor(node, record, rapid.Bool().Draw(t, "call twice"), rapid.IntRange(0, 3).Draw(t, "crash after"))
 }
 
@@ -221,6 +231,9 @@ func (w *world) granted(node, record int, a Answer) {
 // owed publishes what a claim found; crash tells after which step the node dies.
 func (w *world) owed(record int, st *State, crash int) {
 	require.False(w.t, st.Published)
+	if st.Status.Terminal() { // perhaps settled by this very claim, which is a newer one
+		w.newest, w.tokens = max(w.newest, st.AllocationID), max(w.tokens, st.AllocationID)
+	}
 	if !w.publishState(st, crash) {
 		return
 	}
@@ -269,7 +282,16 @@ func (w *world) lateMark(t *rapid.T) {
 // anyRunning picks a node that runs the task, or believes so.
 func (w *world) anyRunning(t *rapid.T) (int, *running) {
 	w.t = t
-	node := rapid.IntRange(0, len(w.nodes)-1).Draw(t, "node")
+	var busy []int
+	for n, r := range w.nodes {
+		if r != nil {
+			busy = append(busy, n)
+		}
+	}
+	if len(busy) == 0 {
+		return 0, nil
+	}
+	node := rapid.SampledFrom(busy).Draw(t, "node")
 	return node, w.nodes[node]
 }
 
