@@ -59,7 +59,8 @@ endif
 COMPOSE := docker compose -f compose/compose.yml
 
 .PHONY: test-docker
-test-docker: ## runs the tests on servers in containers (IMAGES=local: those that `make images` made)
+test-docker: export RACE := $(RACE_CORE)$(RACE_FLOW)
+test-docker: deps ## runs the tests on servers in containers (IMAGES=local: those that `make images` made)
 	OFFLINE_TEST_SERVERS=docker $(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
 
 .PHONY: images
@@ -107,5 +108,9 @@ deps: ## installs what tests with real servers need (NO_INSTALL=1: only says wha
 	@test/deps.sh
 
 .PHONY: clean
-clean: ## removes what was built and downloaded here, and what tests keep in the cache folder
-	rm -rf bin $(CACHE)
+clean: ## removes what was built here
+	rm -rf bin
+
+.PHONY: clean-cache
+clean-cache: ## removes the servers and tools in the user's cache folder, which all checkouts share
+	rm -rf $(CACHE)
