@@ -63,11 +63,14 @@ func (a *Admin) Ensure(ctx context.Context, types []string) error {
 		return err
 	}
 	var errs []error
+	alike := map[string]int{} // warnings by advice: it is the same for most topics
 	for _, f := range findings {
 		if f.Severity == SeverityError {
 			errs = append(errs, fmt.Errorf("%s: %s", f.What, f.Advice))
-		} else {
-			a.cfg.Log.Warn("topic could be safer", "what", f.What, "advice", f.Advice)
+		} else if alike[f.Advice]++; alike[f.Advice] == 1 {
+			defer func() {
+				a.cfg.Log.Warn("topics could be safer", "what", f.What, "alike", alike[f.Advice], "advice", f.Advice)
+			}()
 		}
 	}
 	return errors.Join(errs...)
