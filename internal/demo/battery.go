@@ -20,7 +20,8 @@ type vocabulary struct {
 	common, medium, rare []string // words of the comments, by how many documents have them
 	phrases              []string
 	packages, kinds      []string
-	lines, bytes         []int // sorted
+	names                []string // how they start
+	lines, bytes         []int    // sorted
 }
 
 // newBattery makes queries for what is frozen of the documents.
@@ -39,7 +40,7 @@ func newBattery(documents []document) (battery, error) {
 	for i := range 3 {
 		m.add("prefix", prefix("doc", cut(v.medium[i+4], 4)), byBytes)
 	}
-	m.add("prefix", prefix("name", strings.ToLower(cut(v.medium[7], 3))), byName)
+	m.add("prefix", prefix("name", v.names[0]), byName)
 	m.add("boolean", boolean([]object{words("doc", v.common[0])}, []object{words("doc", v.medium[0]), words("doc", v.medium[1])}, nil), byBytes)
 	m.add("boolean", boolean([]object{words("doc", v.common[1])}, nil, []object{words("doc", v.common[2])}), byBytes)
 	m.add("boolean", boolean([]object{words("doc", v.common[0]), term("kind", v.kinds[0])}, nil, []object{words("doc", v.rare[0])}), byName)
@@ -111,7 +112,7 @@ func (m *maker) add(kind string, query, more object) {
 
 // read finds the words of some documents.
 func read(documents []document, of func(*document) bool) vocabulary {
-	counts, pairs, packages, kinds := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
+	counts, pairs, packages, kinds, names := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
 	var v vocabulary
 	for i := range documents {
 		d := &documents[i]
@@ -120,6 +121,7 @@ func read(documents []document, of func(*document) bool) vocabulary {
 		}
 		packages[d.Package]++
 		kinds[d.Kind]++
+		names[strings.ToLower(cut(d.Name, 4))]++
 		v.lines, v.bytes = append(v.lines, d.Lines), append(v.bytes, d.Bytes)
 		seen, last := map[string]bool{}, ""
 		for word := range strings.FieldsSeq(d.Doc) {
@@ -139,8 +141,8 @@ func read(documents []document, of func(*document) bool) vocabulary {
 	}
 	slices.Sort(v.lines)
 	slices.Sort(v.bytes)
-	v.packages, v.kinds = frequent(packages, 1, len(documents)), frequent(kinds, 1, len(documents))
 	n := len(v.lines)
+	v.packages, v.kinds, v.names = frequent(packages, 1, n), frequent(kinds, 1, n), frequent(names, 1, n)
 	v.common, v.medium, v.rare = frequent(counts, n/50, n), frequent(counts, 2+n/1000, n/50), frequent(counts, 2, 3+n/1000)
 	if len(v.common) < 4 || len(v.rare) < 4 { // a small or monotonous corpus
 		v.common, v.rare = v.medium, v.medium

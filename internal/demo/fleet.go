@@ -23,6 +23,9 @@ type fleet struct {
 const (
 	nodes     = 2
 	shardName = "docs/0"
+
+	// slots lets a node take over a merge while it runs another one.
+	slots = "OFFLINE_TYPES__MERGE__SLOTS=2"
 )
 
 // startFleet starts them and waits until the data node answers.
@@ -67,7 +70,7 @@ func (f *fleet) startNode(ctx context.Context, name, program string) error {
 func (f *fleet) launch(name string, background bool, program string, flags []string, command ...string) (*process, error) {
 	args := append(command, "--node.name", name, "--log.level", "info")
 	args = append(append(args, f.place.flags...), flags...)
-	return launch(f.place.dir, name, background, f.place.environ, program, args...)
+	return launch(f.place.dir, name, background, append([]string{slots}, f.place.environ...), program, args...)
 }
 
 // await waits until the data node answers.

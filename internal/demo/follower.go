@@ -9,6 +9,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/cli"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/client"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
 // follower tells what becomes of merges, as the data node and the states of
@@ -28,9 +29,9 @@ type tale struct {
 	mergeState
 	task *claims.State // nil: nothing is known yet
 
-	allocation int64 // of the claim that was told last
-	ended      bool
-	moved      map[int64]int64 // bytes by claim
+	claimed bool // told
+	ended   bool
+	moved   map[int64]int64 // bytes by claim
 }
 
 func newFollower(node *dataNode, queue *client.Client, c *console) *follower {
@@ -90,14 +91,21 @@ func (f *follower) claimed(t *tale, s *claims.State) {
 	}
 	t.task = s
 	t.moved[s.AllocationID] = max(t.moved[s.AllocationID], s.BytesMoved)
-	if s.AllocationID == t.allocation || s.Node == "" || !f.told[t.ID] {
+	if t.claimed || !f.told[t.ID] || runnerOf(s) == "" {
 		return
 	}
-	first := t.allocation == 0
-	t.allocation = s.AllocationID
-	if first {
-		f.console.say(s.Node, "claims %s: attempt %d, allocation id %d; its lease lasts %s unless renewed", short(t.ID), s.Attempt, s.AllocationID, s.Lease.Round(time.Second))
+	t.claimed = true
+	f.console.say(runnerOf(s), "claims %s: attempt %d, allocation id %d; its lease lasts %s unless it is renewed",
+		short(t.ID), s.Attempt, s.AllocationID, s.Lease.Round(time.Second))
+}
+
+// runnerOf is the node that has a task's lease, or had it last. The lease is
+// newer than what the node tells with its beats.
+func runnerOf(s *claims.State) string {
+	if name, _, ok := strings.Cut(s.Holder, "/"); ok {
+		return name
 	}
+	return s.Node
 }
 
 // over tells how a merge ended.
@@ -106,20 +114,17 @@ func (f *follower) over(t *tale) {
 		return
 	}
 	t.ended = true
-	switch {
-	case t.Status == "committed" && !f.told[t.ID]:
-		f.console.say(t.Node, "merged %d segments, %s (%s)", len(t.Inputs), cli.Size(t.Bytes), short(t.ID))
-	case t.Status != "committed":
-		f.console.say("data node", "%s is %s %s", short(t.ID), t.Status, t.Error)
+	if t.Status != "committed" && t.Status != "superseded" {
+		f.console.say("data node", "%s is %s: %s", short(t.ID), t.Status, t.Error)
 	}
 }
 
 // progress shows how far a merge is.
 func (f *follower) progress(t *tale) {
-	if t.task == nil || t.task.Node == "" || t.ended {
+	if t.task == nil || t.task.Status != task.Active || t.ended {
 		return
 	}
-	f.console.show(t.task.Node, "%s %s %.0f %%%s", short(t.ID), cli.Bar(t.task.Fraction, 20), 100*t.task.Fraction, note(t.task.Note))
+	f.console.show(runnerOf(t.task), "%s %s %.0f %%%s", short(t.ID), cli.Bar(t.task.Fraction, 20), 100*t.task.Fraction, note(t.task.Note))
 }
 
 func note(text string) string {

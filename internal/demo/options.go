@@ -36,7 +36,7 @@ type Options struct {
 }
 
 // leastDocuments is what the demo needs to have something to merge.
-const leastDocuments = 200
+const leastDocuments = 1000
 
 func (o *Options) validate() error {
 	var errs []error

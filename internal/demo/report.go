@@ -102,7 +102,7 @@ func (r *Report) judge() {
 			r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 		}
 	}
-	problem(r.Searches.Failed > 0, "%s failed", cli.Count(r.Searches.Failed, "search"))
+	problem(r.Searches.Failed > 0, "%d searches failed", r.Searches.Failed)
 	problem(r.Searches.Wrong > 0, "%d searches had other hits than before", r.Searches.Wrong)
 	problem(!r.Hits.Equal, "%d of %d queries have other hits than before: %s", len(r.Hits.Differ), r.Hits.Queries, strings.Join(r.Hits.Differ, "; "))
 	problem(r.Documents.Lost > 0, "%s lost", cli.Count(r.Documents.Lost, "document"))
@@ -141,11 +141,11 @@ func (r *Report) table() string {
 		fmt.Fprintf(&b, "  %-22s  %s\n", name, fmt.Sprintf(format, args...))
 	}
 	fact("hits of queries", "%s", r.hits())
-	fact("documents", "%s acknowledged: %d lost, %d came back, %d without their last update",
+	fact("documents", "%s acknowledged: %d lost, %d came back, %d outdated",
 		cli.Thousands(r.Documents.Live), r.Documents.Lost, r.Documents.CameBack, r.Documents.Outdated)
 	fact("bytes moved", "%s between the store and offline nodes", cli.Size(r.Merges.BytesMoved))
 	fact("merges", "%d on the data node, %d on offline nodes%s", r.Merges.Local, r.Merges.Offline, r.byNode())
-	fact("recovery", "claimed again %.1f s after the kill (promised: %.0f s), committed after %.1f s",
+	fact("recovery", "claimed again after %.1f s (promised: %.0f s), committed after %.1f s",
 		r.Recovery.Claimed, r.Recovery.Limit, r.Recovery.Committed)
 	fact("searches in all", "%s answered, %d failed, %d with other hits than before",
 		cli.Thousands(r.Searches.Answered), r.Searches.Failed, r.Searches.Wrong)

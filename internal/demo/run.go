@@ -90,6 +90,9 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.console.say("corpus", "%s from %s of %s", cli.Count(len(l.documents), "document"), cli.Count(l.files, "file"), l.from)
+	if len(l.documents) < leastDocuments {
+		return fmt.Errorf("the corpus is too small: the demo needs %s documents at least", cli.Thousands(leastDocuments))
+	}
 	r.story = newStory(r, l.documents)
 	return r.story.tell(ctx)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// searchEvery is the pace of one searcher: a search that takes longer delays the next one.
+	// searchEvery is the pace of one searcher, as long as it can rest most of the time.
 	searchEvery = 50 * time.Millisecond
 	// searchTimeout is after how long a search counts as failed.
 	searchTimeout = 10 * time.Second
@@ -26,17 +26,19 @@ type searcher struct {
 
 func (s *searcher) run(ctx context.Context, stop <-chan struct{}) error {
 	random := rand.New(rand.NewPCG(s.seed, 6))
-	tick := time.NewTicker(searchEvery)
-	defer tick.Stop()
+	rest := searchEvery
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-stop:
 			return nil
-		case <-tick.C:
-			s.search(ctx, s.searches[random.IntN(len(s.searches))])
+		case <-time.After(rest):
 		}
+		began := time.Now()
+		s.search(ctx, s.searches[random.IntN(len(s.searches))])
+		took := time.Since(began)
+		rest = max(searchEvery-took, 2*took)
 	}
 }
 

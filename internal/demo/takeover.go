@@ -13,11 +13,18 @@ import (
 )
 
 const (
-	// killAt is how far a merge is at least when its node is killed, 0 to 1. A
-	// node tells it with its beats, 5 s apart.
-	killAt = 0.15
-	// mergeLimit is how long a merge may take, on two busy cores.
-	mergeLimit = 4 * time.Minute
+	// killAt is how far a merge is when its node is killed, 0 to 1. Nodes tell
+	// it with their beats, which are seconds apart: killAfter is for how long the
+	// next one is waited for, as the merge may be over by then.
+	killAt    = 0.3
+	killAfter = 2500 * time.Millisecond
+	// mergeLimit is how long a merge may take, on cores that others use too.
+	mergeLimit = 10 * time.Minute
+	// calmTime is for how long the end of large merges is waited for before
+	// one of everything is planned.
+	calmTime = 15 * time.Second
+	// hastyEvery is how often is looked for a merge that was too quick.
+	hastyEvery = 20 * time.Millisecond
 	// tries is how often a merge may be too quick to be killed.
 	tries = 5
 )
@@ -28,19 +35,23 @@ var errQuick = errors.New("the merge was over before its node could be killed")
 // during has everything merged by offline nodes and kills the one that does.
 func (s *story) during(ctx context.Context) error {
 	s.console.title("during: offline nodes merge, and the one at work is killed")
+	if err := s.calm(ctx); err != nil {
+		return err
+	}
 	if err := s.node.mergeWhere(ctx, "always"); err != nil {
 		return err
 	}
-	s.console.say("data node", "offline.merge is always now: every merge becomes a task")
+	s.console.say("data node", "offline.merge is always from now on: every merge becomes a task")
 	s.meter.begin()
-	var main *tale
 	err := errQuick
 	for i := 0; i < tries && errors.Is(err, errQuick); i++ {
-		if main, err = s.plan(ctx); err != nil {
-			return err
+		main, failure := s.plan(ctx)
+		if failure != nil {
+			return failure
 		}
-		if err = s.kill(ctx, main); errors.Is(err, errQuick) {
+		if err = s.kill(ctx, main, i > 0); errors.Is(err, errQuick) {
 			s.console.say("demo", "%s was merged before its node could be killed: once more", short(main.ID))
+			err = errors.Join(err, s.calm(ctx))
 		}
 	}
 	if err != nil {
@@ -50,15 +61,18 @@ func (s *story) during(ctx context.Context) error {
 	return err
 }
 
+// calm waits a while for large merges to end: what is being merged cannot be
+// part of another merge.
+func (s *story) calm(ctx context.Context) error {
+	until := time.Now().Add(calmTime)
+	return s.until(ctx, mergeLimit, "end the merges before", func() (bool, error) {
+		now, err := s.node.stats(ctx)
+		return s.follower.bytesUnderWay() < now.Bytes/4 || time.Now().After(until), err
+	})
+}
+
 // plan has nearly the whole shard merged into one segment.
 func (s *story) plan(ctx context.Context) (*tale, error) {
-	// What is being merged already is left out: wait for large ones.
-	if err := s.until(ctx, mergeLimit, "end the merges before", func() (bool, error) {
-		now, err := s.node.stats(ctx)
-		return s.follower.bytesUnderWay() < now.Bytes/4, err
-	}); err != nil {
-		return nil, err
-	}
 	planned, err := s.node.forceMerge(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -67,35 +81,46 @@ func (s *story) plan(ctx context.Context) (*tale, error) {
 		return nil, errors.New("the data node plans no merge: all segments are being merged already")
 	}
 	main := s.follower.tell(planned[0])
-	s.console.say("data node", "plans %s: %d segments, %s, into one; the task goes to Kafka", short(main.ID), len(main.Inputs), cli.Size(main.Bytes))
+	s.console.say("data node", "plans %s: %d segments, %s, into one; the task is in Kafka", short(main.ID), len(main.Inputs), cli.Size(main.Bytes))
 	return main, nil
 }
 
 // kill waits until a node is in the middle of the merge, kills it, and follows
-// the merge to its end.
-func (s *story) kill(ctx context.Context, main *tale) error {
+// the merge to its end. A hasty one does not wait for the middle.
+func (s *story) kill(ctx context.Context, main *tale, hasty bool) error {
+	var active time.Time
+	if hasty {
+		s.every = hastyEvery
+	}
 	err := s.until(ctx, mergeLimit, "merge", func() (bool, error) {
 		s.follower.progress(main)
-		if main.ended || main.task != nil && main.task.Status.Terminal() {
+		switch t := main.task; {
+		case main.ended || t != nil && t.Status.Terminal():
 			return false, errQuick
+		case hasty && t != nil && t.Lease > 0:
+			return true, nil
+		case t == nil || t.Status != task.Active:
+			return false, nil
+		case active.IsZero():
+			active = time.Now()
 		}
-		return main.task != nil && main.task.Status == task.Active && main.task.Fraction >= killAt, nil
+		return main.task.Fraction >= killAt || time.Since(active) > killAfter, nil
 	})
+	s.every = lookEvery
 	if err != nil {
 		return err
 	}
-	victim := s.fleet.node(main.task.Node)
+	victim := s.fleet.node(runnerOf(main.task))
 	if victim == nil {
-		return fmt.Errorf("%s is run by %q, which the demo did not start", short(main.ID), main.task.Node)
+		return fmt.Errorf("%s is run by %q, which the demo did not start", short(main.ID), runnerOf(main.task))
 	}
-	held := s.fleet.held(ctx, victim)
+	r := &recovery{story: s, main: main, victim: victim.name, allocation: main.task.AllocationID, held: s.fleet.held(ctx, victim)}
 	victim.kill()
-	r := &recovery{story: s, main: main, victim: victim.name, killed: time.Now(), held: held}
-	r.allocation = main.task.AllocationID
+	r.killed = time.Now()
 	s.report.Recovery = Recovery{
 		Killed: victim.name, Task: main.ID, Progress: main.task.Fraction, Limit: s.place.limit().Seconds(),
 	}
-	s.console.say("demo", "kill -9 %s (pid %d), %.0f %% into %s. Nobody is told. Lost: the work of that run; its lease runs on for %.1f s",
+	s.console.say("demo", "kill -9 %s (pid %d) at %.0f %% of %s, as far as it has told. Lost: what this run has done, but not the task. Nobody is told: its lease runs on for %.1f s",
 		victim.name, victim.pid(), 100*main.task.Fraction, short(main.ID), main.task.Lease.Seconds())
 	return r.follow(ctx)
 }
@@ -157,13 +182,13 @@ func (r *recovery) takeOver() {
 	case t.AllocationID == r.allocation:
 		s.console.show("demo", "the lease of %s on %s has ended: whoever has the record may claim it", r.victim, short(r.main.ID))
 	default:
-		r.claimed = t.AssignedAt
-		if r.claimed.Before(r.killed) {
-			r.claimed = time.Now()
+		r.claimed = t.At
+		if now := time.Now(); t.At.Before(r.killed) || t.At.After(now) { // Redis' clock is another
+			r.claimed = now
 		}
-		s.report.Recovery.TakenBy = t.Node
+		s.report.Recovery.TakenBy = runnerOf(t)
 		s.report.Recovery.Claimed = round(r.claimed.Sub(r.killed).Seconds(), 1)
-		s.console.say(t.Node, "takes over %s %.1f s after the kill: attempt %d, allocation id %d, %s",
+		s.console.say(runnerOf(t), "takes over %s %.1f s after the kill: attempt %d, allocation id %d, %s",
 			short(r.main.ID), s.report.Recovery.Claimed, t.Attempt, t.AllocationID, from(t.Checkpoint))
 	}
 }

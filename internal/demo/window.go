@@ -97,10 +97,15 @@ func (m *meter) now() window {
 // seconds is how long the window was.
 func (w *window) seconds() float64 { return w.ended.Sub(w.began).Seconds() }
 
-// rate is documents per second.
+// rate is documents per second of the time in which any were being written:
+// the writer pauses between bulks.
 func (w *window) rate() float64 {
-	if s := w.seconds(); s > 0 {
-		return float64(w.documents) / s
+	var writing time.Duration
+	for _, took := range w.bulks {
+		writing += took
 	}
-	return 0
+	if writing == 0 {
+		return 0
+	}
+	return float64(w.documents) / writing.Seconds()
 }

@@ -18,27 +18,42 @@ type writer struct {
 	fresh atomic.Int64 // documents written for the first time
 }
 
-// What bulks are made of. Filling makes the shard; churn goes on all the time
-// after that, so that what is measured then can be compared.
+// pace is what the writer sends, and how long it rests after each bulk: so many
+// times as long as that took.
+type pace struct {
+	mix
+	rest float64
+}
+
+// Filling makes the shard. Churn goes on all the time after that, the same in
+// all phases, so that they can be compared; most of the time it leaves the
+// cores to those who stand for other machines.
 var (
-	filling = mix{puts: 850, updates: 100, deletes: 50}
-	churn   = mix{puts: 200, updates: 150, deletes: 50}
+	filling = pace{mix: mix{puts: 850, updates: 100, deletes: 50}}
+	churn   = pace{mix{puts: 200, updates: 150, deletes: 50}, 3}
 )
+
+// longestRest keeps the writer going on a slow machine.
+const longestRest = 4 * time.Second
 
 // writeTimeout bounds one try of one bulk.
 const writeTimeout = 60 * time.Second
 
 // run writes until it is told to stop: what was sent is waited for, so that the
 // model knows what became of it. When ctx ends that is not known any more.
-func (w *writer) run(ctx context.Context, stop <-chan struct{}, of mix) error {
+func (w *writer) run(ctx context.Context, stop <-chan struct{}, at pace) error {
 	for {
+		began := time.Now()
+		if err := w.bulk(ctx, at.mix); err != nil {
+			return err
+		}
+		rest := min(time.Duration(at.rest*float64(time.Since(began))), longestRest)
 		select {
 		case <-stop:
 			return nil
-		default:
-		}
-		if err := w.bulk(ctx, of); err != nil {
-			return err
+		case <-ctx.Done():
+			return nil
+		case <-time.After(rest):
 		}
 	}
 }
