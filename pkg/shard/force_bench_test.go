@@ -3,15 +3,16 @@
 package shard
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,15 +35,14 @@ func BenchmarkMergeAgainstForceMerge(b *testing.B) {
 	f := newFixture(b)
 	const segments, each, pairs = 8, 3000, 5
 	random := rand.New(rand.NewPCG(1, 2))
-	var m Manifest
 	for i := range segments {
-		m = f.write(b, articles(random, i*each, (i+1)*each))
+		f.write(b, articles(random, i*each, (i+1)*each))
 	}
 	var gone []string
 	for _, n := range random.Perm(segments * each)[:segments*each/10] {
 		gone = append(gone, fmt.Sprint("article-", n))
 	}
-	m = f.write(b, nil, gone...)
+	m := f.write(b, nil, gone...)
 	files, err := f.cache.GetAll(b.Context(), f.shard, m.Segments)
 	require.NoError(b, err)
 	defer closeFiles(files)
@@ -109,9 +109,8 @@ func (f *fixture) timeMerge(b *testing.B, m Manifest, files []*File) float64 {
 // timeForceMerge opens the shard as a bleve index that may be written, and lets bleve merge it.
 func (f *fixture) timeForceMerge(b *testing.B, m Manifest, files []*File) float64 {
 	b.Helper()
-	dir, err := os.MkdirTemp(f.dir, "force-")
-	require.NoError(b, err)
-	defer os.RemoveAll(dir)
+	dir := b.TempDir()
+	defer os.RemoveAll(dir) // five of them would take room for nothing
 	require.NoError(b, writeIndex(dir, m, files))
 	x, err := bleve.OpenUsing(dir, map[string]any{"scorchMergePlanOptions": neverMerge})
 	require.NoError(b, err)
@@ -159,16 +158,19 @@ func BenchmarkMergeMemory(b *testing.B) {
 		total += seg.Bytes
 		inputs = append(inputs, MergeInput{path, seg})
 	}
-	runtime.GC()
+	debug.FreeOSMemory() // what building has left is not the merge's
 	for b.Loop() {
-		before := anonymousMB(b)
+		before, err := anonymousMiB()
+		require.NoError(b, err)
 		ctx, stop := context.WithCancel(b.Context())
 		var peak atomic.Int64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for ctx.Err() == nil {
-				peak.Store(max(peak.Load(), anonymousMB(b)))
+				if now, err := anonymousMiB(); err == nil {
+					peak.Store(max(peak.Load(), now))
+				}
 				time.Sleep(50 * time.Millisecond) // a sample; nothing waits for it
 			}
 		}()
@@ -177,6 +179,7 @@ func BenchmarkMergeMemory(b *testing.B) {
 		stop()
 		<-done
 		require.NoError(b, err)
+		require.Positive(b, peak.Load())
 		b.Logf("%d MB in, %d MB out in %.0f s: anonymous memory %d MiB before, %d MiB at most",
 			total/1e6, out.Bytes/1e6, time.Since(began).Seconds(), before, peak.Load())
 		b.ReportMetric(float64(peak.Load()), "anon-MiB")
@@ -203,20 +206,17 @@ func (f *fixture) buildLarge(b *testing.B, path string, r *rand.Rand, size int64
 	return seg
 }
 
-// anonymousMB reads how much memory this process has that is no file's.
-func anonymousMB(b *testing.B) int64 {
-	b.Helper()
-	f, err := os.Open("/proc/self/status")
-	require.NoError(b, err)
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if rest, ok := strings.CutPrefix(lines.Text(), "RssAnon:"); ok {
+// anonymousMiB reads how much memory this process has that is no file's.
+func anonymousMiB() (int64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			require.NoError(b, err)
-			return kb >> 10
+			return kb >> 10, err
 		}
 	}
-	require.NoError(b, lines.Err())
-	return 0
+	return 0, errors.New("no RssAnon in /proc/self/status")
 }
