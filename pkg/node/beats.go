@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,20 +20,20 @@ type beats struct {
 	svc *Service
 
 	mu   sync.Mutex
-	runs map[*record]struct{}
+	runs map[*record]*run
 
 	failing bool      // the last call failed: the node claims nothing
 	advance time.Time // when the loop last came round, for the watchdog
 }
 
 func newBeats(svc *Service) *beats {
-	return &beats{svc: svc, runs: map[*record]struct{}{}, advance: time.Now()}
+	return &beats{svc: svc, runs: map[*record]*run{}, advance: time.Now()}
 }
 
 func (b *beats) add(r *record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.runs[r] = struct{}{}
+	b.runs[r] = r.run
 }
 
 func (b *beats) remove(r *record) {
@@ -114,13 +115,13 @@ func (b *beats) beat(ctx context.Context) {
 func (b *beats) due(now time.Time) (due []*record, calls []claims.Beat) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for r := range b.runs {
-		if report, ok := r.run.due(now, b.svc.claims.Config().Beat); ok {
+	for r, run := range b.runs {
+		if report, ok := run.due(now, b.svc.claims.Config().Beat); ok {
 			due = append(due, r)
 			calls = append(calls, claims.Beat{
-				ID: r.ID, Lease: r.run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
+				ID: r.ID, Lease: run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
 				ParamsHash: r.hash, NotBefore: r.NotBefore, Active: report.Active,
-				Reset: r.run.advanced(report), Info: b.svc.info(r, report).Encode(),
+				Reset: run.advanced(report), Info: b.svc.info(r, report).Encode(),
 			})
 		}
 	}
@@ -163,14 +164,11 @@ func (b *beats) quiet(r *record) {
 // and reports those that were told to stop and have not.
 func (b *beats) supervise(now time.Time) {
 	b.mu.Lock()
-	runs := make([]*record, 0, len(b.runs))
-	for r := range b.runs {
-		runs = append(runs, r)
-	}
+	runs := maps.Clone(b.runs) // a run that is settled meanwhile is a record's no more
 	b.mu.Unlock()
 	trust := b.svc.claims.Config().Trust
-	for _, r := range runs {
-		run, def := r.run, r.lane.def
+	for r, run := range runs {
+		def := r.lane.def
 		run.mu.Lock()
 		started, asked, stopAt, ended, ignored := run.started, run.asked, run.stopAt, run.ended, run.ignored
 		run.ignored = ignored || !stopAt.IsZero() && !ended && now.Sub(stopAt) > b.svc.cfg.StuckAfter
@@ -204,8 +202,8 @@ func (b *beats) stopAll(cause error) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for r := range b.runs {
-		r.run.stop(cause, now)
+	for _, run := range b.runs {
+		run.stop(cause, now)
 	}
 }
 

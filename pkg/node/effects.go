@@ -140,7 +140,7 @@ func (s *Service) eventOf(e *ended) task.Event {
 		AllocationID: run.allocation, Parent: task.Parent(r.ID), Node: s.cfg.Name,
 		SubmittedAt: r.SubmittedAt, StartedAt: run.started, CompletedAt: e.at,
 		BytesMoved: report.BytesMoved, Reason: e.outcome.reason, OpaqueID: r.OpaqueID,
-		TraceParent: r.TraceParent, TraceState: r.TraceState,
+		TraceParent: run.traceParent, TraceState: run.traceState,
 	}
 	if e.outcome.status == task.Success {
 		event.Result = report.Result

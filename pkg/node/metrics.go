@@ -55,6 +55,35 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	}, errors.Join(append(errs, err)...)
 }
 
+// observe shows what the node has claimed, by type.
+func (s *Service) observe() (stop func(), err error) {
+	meter := s.cfg.Meter
+	if meter == nil {
+		return func() {}, nil
+	}
+	running, err := meter.Int64ObservableGauge("offline_node_claimed", metric.WithDescription("Tasks that the node has claimed and not settled, by type."))
+	if err != nil {
+		return nil, err
+	}
+	slots, err := meter.Int64ObservableGauge("offline_node_slots", metric.WithDescription("Tasks that the node runs at a time, by type."))
+	if err != nil {
+		return nil, err
+	}
+	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		claimed := s.beats.count()
+		for _, l := range s.lanes {
+			typ := metric.WithAttributes(attribute.String("type", l.def.Type))
+			o.ObserveInt64(running, int64(claimed[l.def.Type]), typ)
+			o.ObserveInt64(slots, int64(l.def.Slots), typ)
+		}
+		return nil
+	}, running, slots)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = registration.Unregister() }, nil
+}
+
 // laneMetrics counts what happens to one type; its labels are made once.
 type laneMetrics struct {
 	*metrics

@@ -20,6 +20,8 @@ type run struct {
 	granted     time.Time
 	started     time.Time // when its worker was called; zero while it waits for one
 
+	traceParent, traceState string // of the attempt's span; its worker's
+
 	execution *task.Execution
 	cancel    context.CancelCauseFunc // ends the worker's context; set before it starts
 	ctx       context.Context         //nolint:containedctx // one run's own, made at the grant so that a beat can end it before it starts
@@ -107,6 +109,7 @@ func (l *lane) begin(r *record, a claims.Answer, asked time.Time) {
 		}
 	}
 	log := l.log.With("task_id", r.ID, "attempt", r.Attempt, "allocation_id", a.AllocationID)
+	run.traceParent, run.traceState = r.TraceParent, r.TraceState
 	run.execution = task.NewExecution(r.Envelope, r.Params, a.AllocationID, checkpoint, log)
 	run.ctx, run.cancel = context.WithCancelCause(l.svc.work)
 	r.run = run

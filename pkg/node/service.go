@@ -101,6 +101,12 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer closeAll()
 
+	stopObserving, err := s.observe()
+	if err != nil {
+		return fmt.Errorf("node: make instruments: %w", err)
+	}
+	defer stopObserving()
+
 	intake, stopIntake := context.WithCancelCause(ctx)
 	defer stopIntake(nil)
 	consumers, lanes, service := new(errgroup.Group), new(errgroup.Group), new(errgroup.Group)
@@ -137,9 +143,18 @@ func (s *Service) Run(ctx context.Context) error {
 	<-intake.Done()
 	s.draining.Store(true)
 	s.log.Info("node drains", "grace", s.cfg.Grace)
-	stop := s.interruptAfter(context.Cause(intake))
+	grace := s.grace(context.Cause(intake))
+	interrupt := time.AfterFunc(grace, func() {
+		s.log.Info("grace is over: what still runs is interrupted")
+		s.beats.stopAll(task.ErrDraining)
+	})
+	giveUp := time.AfterFunc(grace+s.cfg.StuckAfter+flushTimeout, stopWork)
 	err = errors.Join(consumers.Wait(), lanes.Wait())
-	stop()
+	if work.Err() != nil {
+		err = errors.Join(err, errUnsettled)
+	}
+	interrupt.Stop()
+	giveUp.Stop()
 	s.calls.Wait()
 	stopService()
 	err = errors.Join(err, service.Wait())
@@ -246,18 +261,16 @@ func (l *lane) run(ctx context.Context, intake <-chan struct{}) error {
 	return err
 }
 
-// interruptAfter interrupts what still runs when the grace period is over, or
-// at once when the node cannot go on.
-func (s *Service) interruptAfter(cause error) (stop func()) {
-	grace := s.cfg.Grace
-	if !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		grace = 0
+// errUnsettled: Kafka or Redis did not answer while the node drained. Nothing
+// is lost: leases run out, and records come again.
+var errUnsettled = errors.New("stopped before everything was settled: a server did not answer")
+
+// grace is how long what runs may go on: not at all when the node cannot.
+func (s *Service) grace(cause error) time.Duration {
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return s.cfg.Grace
 	}
-	timer := time.AfterFunc(grace, func() {
-		s.log.Info("grace is over: what still runs is interrupted")
-		s.beats.stopAll(task.ErrDraining)
-	})
-	return func() { timer.Stop() }
+	return 0
 }
 
 // mayClaim tells whether the node's own beats come through.

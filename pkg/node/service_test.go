@@ -257,3 +257,38 @@ func TestANodeThatCannotStartSaysWhy(t *testing.T) {
 		require.ErrorContains(t, err, "NOAUTH")
 	})
 }
+
+func TestADrainEndsWithoutRedis(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1", func(ctx context.Context, _ *task.Execution) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, func(c *Config) { c.Grace = time.Second })
+		id, err := w.client.Submit(t.Context(), "work", nil)
+		require.NoError(t, err)
+		w.eventually(time.Minute, "it runs", func() bool { return len(w.runsOf(id)) == 1 })
+		w.servers.Redis.SetError("LOADING Redis is loading the dataset in memory")
+		began := time.Now()
+		require.ErrorIs(t, n.end(), errUnsettled)
+		require.Less(t, time.Since(began), time.Minute)
+		w.servers.Redis.SetError("")
+		second := w.node("n2", func(context.Context, *task.Execution) error { return nil }, nil)
+		require.Equal(t, task.Success, w.outcome(id, 5*time.Minute).Status)
+		require.NoError(t, second.end())
+	})
+}
+
+func TestAWorkerThatIgnoresItsContextEndsTheNode(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		n := w.node("n1", func(context.Context, *task.Execution) error {
+			<-release
+			return nil
+		}, func(c *Config) { c.Grace = time.Second })
+		id, err := w.client.Submit(t.Context(), "work", nil)
+		require.NoError(t, err)
+		w.eventually(time.Minute, "it runs", func() bool { return len(w.runsOf(id)) == 1 })
+		require.ErrorIs(t, n.end(), ErrStuck)
+		close(release)
+	})
+}

@@ -35,8 +35,8 @@ func (t traces) attempt(ctx context.Context, r *record) (_ context.Context, end 
 		attribute.Int64("task.allocation_id", r.run.allocation),
 	))
 	carrier = propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier) // the event and the next attempt hang on this one
-	r.TraceParent, r.TraceState = carrier["traceparent"], carrier["tracestate"]
+	propagation.TraceContext{}.Inject(ctx, carrier) // the event hangs on this one
+	r.run.traceParent, r.run.traceState = carrier["traceparent"], carrier["tracestate"]
 	return ctx, func(err error) {
 		if err != nil {
 			span.RecordError(err)
