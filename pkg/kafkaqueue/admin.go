@@ -62,18 +62,28 @@ func (a *Admin) Ensure(ctx context.Context, types []string) error {
 	if err != nil {
 		return err
 	}
+	a.warn(findings)
 	var errs []error
-	alike := map[string]int{} // warnings by advice: it is the same for most topics
 	for _, f := range findings {
 		if f.Severity == SeverityError {
 			errs = append(errs, fmt.Errorf("%s: %s", f.What, f.Advice))
-		} else if alike[f.Advice]++; alike[f.Advice] == 1 {
-			defer func() {
-				a.cfg.Log.Warn("topics could be safer", "what", f.What, "alike", alike[f.Advice], "advice", f.Advice)
-			}()
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// warn logs the warnings: most concern every topic, and then one line says so.
+func (a *Admin) warn(all findings) {
+	alike := map[string]int{}
+	for _, f := range all {
+		alike[f.Advice]++
+	}
+	for _, f := range all {
+		if n := alike[f.Advice]; f.Severity == SeverityWarning && n > 0 {
+			a.cfg.Log.Warn("topics could be safer", "what", f.What, "alike", n, "advice", f.Advice)
+			alike[f.Advice] = 0
+		}
+	}
 }
 
 func validTypes(types []string) error {

@@ -105,6 +105,17 @@ func TestLetterSurvivesTheTrip(t *testing.T) {
 	})
 }
 
+func TestALetterOfWhatCanBeReadHasItsEnvelope(t *testing.T) {
+	d, _ := deliverPlain(received([]kgo.RecordHeader{header("task-id", "a"), header("theirs", "x")}, []byte("v")))
+	d.Err, d.Reason = errors.New("no such target"), task.Unroutable // its settler's words
+	sent := letterRecord("tasks.dead-letter", &d, &task.Letter{Reason: d.Reason})
+	var a arena
+	letter := readLetter(received(sent.Headers, sent.Value), &a)
+	require.NoError(t, letter.Delivery.Err, "it can be redriven")
+	require.Equal(t, "a", letter.Delivery.ID)
+	require.Equal(t, []kgo.RecordHeader{header("theirs", "x")}, headersOf(&letter.Delivery))
+}
+
 func TestWhatCannotBeReadIsKeptWhole(t *testing.T) {
 	long := strings.Repeat("x", task.MaxHeaderBytes+1)
 	for name, test := range map[string]struct {

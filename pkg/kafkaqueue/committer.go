@@ -76,7 +76,7 @@ func (m *member) commit(ctx context.Context, assignments []*assignment) {
 	m.metrics.addCommit(ctx, m.group, failure)
 	switch {
 	case failure == nil:
-	case errors.Is(failure, kerr.RebalanceInProgress), errors.Is(failure, kerr.IllegalGeneration), errors.Is(failure, context.Canceled):
+	case errors.Is(failure, kerr.RebalanceInProgress), errors.Is(failure, kerr.IllegalGeneration), errors.Is(failure, kerr.StaleMemberEpoch), errors.Is(failure, context.Canceled):
 		m.cfg.Log.Debug("commit waits for a rebalance", "group", m.group, "error", failure)
 	default:
 		m.cfg.Log.Warn("commit failed; the next one takes it along", "group", m.group, "error", m.cfg.explain(failure))

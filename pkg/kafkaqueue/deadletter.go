@@ -60,7 +60,7 @@ type DeadLetter struct {
 // they were when those cannot be read, then the letter's own.
 func letterRecord(topic string, d *task.Delivery, l *task.Letter) kgo.Record {
 	h := newHeaderList()
-	if d.Err == nil {
+	if !isRaw(d) {
 		h.envelope(&d.Envelope, "", nil)
 	}
 	for _, header := range headersOf(d) {
@@ -68,7 +68,7 @@ func letterRecord(topic string, d *task.Delivery, l *task.Letter) kgo.Record {
 			h.list = append(h.list, header)
 		}
 	}
-	if d.Err != nil {
+	if isRaw(d) && d.Err != nil {
 		h.text(headerUnread, task.Cut(d.Err.Error()))
 		if key := keyOf(d); key != nil {
 			h.bytes(headerKey, key)
@@ -84,7 +84,7 @@ func stubRecord(topic string, d *task.Delivery, l *task.Letter) kgo.Record {
 	sum := sha256.Sum256(d.Params)
 	h.text(headerStubSHA256, hex.EncodeToString(sum[:]))
 	h.number(headerStubBytes, int64(len(d.Params)), -1)
-	if d.Err != nil {
+	if isRaw(d) && d.Err != nil {
 		h.text(headerUnread, task.Cut(d.Err.Error()))
 	} else {
 		small := d.Envelope
@@ -120,7 +120,7 @@ func readLetter(r *kgo.Record, a *arena) DeadLetter {
 	switch {
 	case unread != "":
 		d.Err, d.Reason = fmt.Errorf("%w: %s", task.ErrInvalid, unread), letter.Letter.Reason
-		d.Ref = &reference{headers: slices.Collect(copies(rest.Headers, a)), key: task0.Params}
+		d.Ref = &reference{raw: true, headers: slices.Collect(copies(rest.Headers, a)), key: task0.Params}
 	case err != nil:
 		d.Err, d.Reason = err, task.Undecodable
 	}

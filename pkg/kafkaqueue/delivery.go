@@ -15,10 +15,11 @@ import (
 // envelope; otherwise Ref is the assignment alone, which costs nothing.
 type reference struct {
 	assignment *assignment // nil when it came from a reader without a group
-	// headers are those that are not ours, or all of them, as they were, when
-	// the record cannot be read.
+	// headers are those that are not ours; all of them, as they were, when
+	// the record is raw.
 	headers []kgo.RecordHeader
-	key     []byte // of a record that cannot be read
+	raw     bool   // its headers could not be read
+	key     []byte // of a raw record
 }
 
 // assignmentOf is where d came from, or nil when d did not come from here.
@@ -38,6 +39,13 @@ func headersOf(d *task.Delivery) []kgo.RecordHeader {
 		return r.headers
 	}
 	return nil
+}
+
+// isRaw tells whether d's own headers could not be read: its envelope says
+// nothing then.
+func isRaw(d *task.Delivery) bool {
+	r, ok := d.Ref.(*reference)
+	return ok && r.raw
 }
 
 func keyOf(d *task.Delivery) []byte {
@@ -76,7 +84,7 @@ func deliver(r *kgo.Record, as *assignment, a *arena, typ string, topicID func(t
 		d.ID = derivedID(topicID(r.Topic), r.Partition, r.Offset)
 	}
 	if err != nil {
-		d.Ref = &reference{assignment: as, headers: slices.Collect(copies(r.Headers, a)), key: a.copy(r.Key)}
+		d.Ref = &reference{assignment: as, raw: true, headers: slices.Collect(copies(r.Headers, a)), key: a.copy(r.Key)}
 	} else if len(head.extra) > 0 {
 		d.Ref = &reference{assignment: as, headers: head.extra}
 	}
@@ -107,6 +115,6 @@ func unread(b batch, a *arena, typ string, topicID func(string) string) task.Del
 	}, b.assignment, a, typ, topicID)
 	d.Err = fmt.Errorf("%w: the records at offsets %d to %d unpack to more than 64 MiB: %w", task.ErrInvalid, b.tooLarge.from, b.tooLarge.to-1, errTooLarge)
 	d.Reason = task.TooLarge
-	d.Ref = &reference{assignment: b.assignment}
+	d.Ref = &reference{assignment: b.assignment, raw: true}
 	return d
 }
