@@ -12,8 +12,9 @@ import (
 
 const (
 	pollPauseLeast = 100 * time.Millisecond // after a poll that failed; doubles
-	pollPauseMost  = 5 * time.Second
+	pollPauseMost  = 2 * time.Second
 	missingLimit   = 15 * time.Second // before a topic counts as gone
+	missingQuiet   = 10 * time.Second // after which it counts as there again
 )
 
 // batch is what one poll brought of one partition.
@@ -163,7 +164,7 @@ type absence struct{ since, last time.Time }
 // For seconds that is normal: a new topic is not known to all brokers at once.
 func (m *member) topicMissing(topic string, err error, now time.Time) {
 	a := m.missing[topic]
-	if a == nil || now.Sub(a.last) > 2*pollPauseMost {
+	if a == nil || now.Sub(a.last) > missingQuiet {
 		a = &absence{since: now}
 		m.missing[topic] = a
 	}
