@@ -97,7 +97,7 @@ bench: deps ## runs the benchmarks on real servers (BENCH=pattern, BENCHTIME=1s)
 
 .PHONY: demo
 demo: build ## shows the main job with all servers embedded, or on KAFKA=, REDIS= and S3= (more flags: ARGS=)
-	@bin/offline-node demo $(if $(KAFKA),--kafka $(KAFKA)) $(if $(REDIS),--redis $(REDIS)) $(if $(S3),--s3 '$(S3)') $(ARGS)
+	@bin/offline-node demo $(if $(KAFKA),--kafka '$(KAFKA)') $(if $(REDIS),--redis '$(REDIS)') $(if $(S3),--s3 '$(S3)') $(ARGS)
 
 .PHONY: servers
 servers: deps ## starts Kafka, Redis and S3 and prints where they are, until Ctrl-C
