@@ -133,17 +133,16 @@ func (b *beats) answered(r *record, a claims.BeatAnswer, asked time.Time) {
 	switch a.Verdict {
 	case claims.Unknown:
 		b.svc.log.Warn("beat not judged: the lease is unconfirmed", "error", a.Err, "task_id", r.ID)
-		return
 	case claims.Lost:
 		run.stop(task.ErrLeaseLost, asked)
 		b.svc.log.Warn("lease lost: the run is stopped", "task_id", r.ID, "allocation_id", run.allocation)
-		return
-	}
-	run.mu.Lock()
-	run.asked, run.beaten, run.checkpointed = asked, true, run.carried
-	run.mu.Unlock()
-	if a.Verdict == claims.KeptCancel && !r.lane.def.Uncancellable {
-		run.stop(task.ErrCancelled, asked)
+	case claims.Kept:
+		run.kept(asked)
+	case claims.KeptCancel:
+		run.kept(asked)
+		if !r.lane.def.Uncancellable {
+			run.stop(task.ErrCancelled, asked)
+		}
 	}
 }
 

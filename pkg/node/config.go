@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 }
 
 // validate reports every mistake at once.
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Name == "" {

@@ -2,7 +2,7 @@ package node_test
 
 import (
 	"context"
-	"log"
+	"fmt"
 	"os"
 	"os/signal"
 
@@ -32,12 +32,13 @@ func Example() {
 		Workers: mux,
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := service.Run(ctx); err != nil {
-		log.Print(err)
+		fmt.Println(err)
 	}
 }
 

@@ -120,10 +120,10 @@ func (l *lane) askAgain(r *record, pause time.Duration) {
 func (l *lane) poll(ctx context.Context) error {
 	for {
 		deliveries, err := l.queue.Poll(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the intake is closed: an orderly stop
+			}
 			return err
 		}
 		select {
@@ -148,7 +148,7 @@ func (l *lane) loop(ctx context.Context, intake <-chan struct{}) error {
 		case deliveries := <-l.polled:
 			l.deliver(deliveries)
 		case b := <-l.answers:
-			l.answered(b)
+			l.answered(b) //nolint:contextcheck // counting has no context, a hop outlives the loop's
 		case <-l.inbox.nudge:
 			l.read()
 		case <-tick.C:

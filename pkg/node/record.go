@@ -33,7 +33,7 @@ func (r *record) copiesAround() bool {
 }
 
 // parkedHeap orders parked records by when they want to be asked again.
-type parkedHeap []*record
+type parkedHeap []*record //nolint:recvcheck // as container/heap wants it
 
 func (h parkedHeap) Len() int           { return len(h) }
 func (h parkedHeap) Less(i, j int) bool { return h[i].wakeAt.Before(h[j].wakeAt) }

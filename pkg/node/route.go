@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -16,9 +17,7 @@ import (
 func (s *Service) route(ctx context.Context) error {
 	var router *kafkaqueue.Router
 	router, err := kafkaqueue.NewRouter(s.cfg.Kafka, func(d task.Delivery, why error) {
-		if d.Err == nil {
-			d.Err, d.Reason = why, task.Unroutable
-		}
+		d.Err, d.Reason = why, cmp.Or(d.Reason, task.Unroutable)
 		s.calls.Go(func() { s.unroutable(ctx, router, d) })
 	})
 	if err != nil {
@@ -53,6 +52,7 @@ func (s *Service) unroutable(ctx context.Context, router *kafkaqueue.Router, d t
 			return
 		case claims.Cold:
 			s.rebuild.wanted()
+		case claims.Held, claims.Early, claims.Failed, claims.Granted, claims.Free: // ask again
 		}
 		select {
 		case <-ctx.Done():

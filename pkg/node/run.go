@@ -74,6 +74,13 @@ func (r *run) advanced(report task.Report) bool {
 	return r.carried > r.checkpointed
 }
 
+// kept notes that a beat sent at asked has renewed the lease.
+func (r *run) kept(asked time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked, r.beaten, r.checkpointed = asked, true, r.carried
+}
+
 // stop ends the worker's context with a cause, once.
 func (r *run) stop(cause error, now time.Time) {
 	r.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,7 +159,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.calls.Wait()
 	stopService()
 	err = errors.Join(err, service.Wait())
-	s.unregister()
+	s.unregister(context.WithoutCancel(ctx))
 	s.log.Info("node stopped", "error", err)
 	return err
 }
@@ -167,8 +168,8 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 	var closers []func()
 	closeOpened := func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i]()
+		for _, f := range slices.Backward(closers) {
+			f()
 		}
 	}
 	defer func() {
@@ -222,7 +223,7 @@ func (s *Service) await(ctx context.Context, server string, connect func(context
 			return nil
 		}
 		if err != nil && s.waiting.Swap(&server) == nil {
-			s.log.Warn(server+" does not answer: waiting for it", "error", err)
+			s.log.Warn("a server does not answer: waiting for it", "server", server, "error", err)
 		}
 		return err
 	})
@@ -303,8 +304,8 @@ func (s *Service) register(ctx context.Context) error {
 	}
 }
 
-func (s *Service) unregister() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), time.Second)
+func (s *Service) unregister(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := s.claims.Unregister(ctx, s.claimant); err != nil {
 		s.log.Debug("not unregistered: the entry runs out", "error", err)

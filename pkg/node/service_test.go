@@ -16,7 +16,7 @@ import (
 )
 
 func TestATaskRunsAndItsEventTells(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		n := w.node("n1", func(_ context.Context, x *task.Execution) error {
 			x.Progress(0.5, "half")
 			return x.SetResult(string(x.Raw))
@@ -36,7 +36,7 @@ func TestATaskRunsAndItsEventTells(t *testing.T) {
 }
 
 func TestAFailureRunsAgainAfterItsDelay(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		boom := errors.New("boom")
 		n := w.node("n1", func(_ context.Context, x *task.Execution) error {
 			if x.Attempt < 3 {
@@ -58,7 +58,7 @@ func TestAFailureRunsAgainAfterItsDelay(t *testing.T) {
 }
 
 func TestTheLastFailureIsADeadLetterThatCanBeRedriven(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		n := w.node("n1", func(_ context.Context, x *task.Execution) error {
 			if x.Replay == 0 {
 				return task.Permanent(errors.New("never"))
@@ -88,7 +88,7 @@ func TestTheLastFailureIsADeadLetterThatCanBeRedriven(t *testing.T) {
 }
 
 func TestARunningTaskOutlivesARebalanceAndADrain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		hour := func(ctx context.Context, x *task.Execution) error {
 			select {
 			case <-ctx.Done():
@@ -129,7 +129,7 @@ func TestARunningTaskOutlivesARebalanceAndADrain(t *testing.T) {
 }
 
 func TestAShortGraceGivesTasksBackAtOnceWithTheirCheckpoint(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		worker := func(ctx context.Context, x *task.Execution) error {
 			var at int
 			if _, err := x.Resume(&at); err != nil {
@@ -167,7 +167,7 @@ func TestAShortGraceGivesTasksBackAtOnceWithTheirCheckpoint(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		n := w.node("n1", func(ctx context.Context, x *task.Execution) error {
 			<-ctx.Done()
 			return ctx.Err()
@@ -193,7 +193,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestAnEmptiedRedisCostsNoWorkAndNoOutcome(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		worker := func(ctx context.Context, x *task.Execution) error {
 			select {
 			case <-ctx.Done():
@@ -224,7 +224,7 @@ func TestAnEmptiedRedisCostsNoWorkAndNoOutcome(t *testing.T) {
 // Found on real servers: the last beat had failed, its run had ended, and no
 // beat was left to find out that Redis was back.
 func TestANodeClaimsAgainAfterRedisWasAway(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		n := w.node("n1", func(ctx context.Context, _ *task.Execution) error {
 			select {
 			case <-ctx.Done():
@@ -246,7 +246,7 @@ func TestANodeClaimsAgainAfterRedisWasAway(t *testing.T) {
 }
 
 func TestANodeThatCannotStartSaysWhy(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		mux := task.NewMux()
 		mux.Register("work", task.WorkerFunc(func(context.Context, *task.Execution) error { return nil }))
 		s, err := New(Config{Name: "n1", Kafka: w.kafka(), Claims: w.claims(), Workers: mux})
@@ -259,7 +259,7 @@ func TestANodeThatCannotStartSaysWhy(t *testing.T) {
 }
 
 func TestADrainEndsWithoutRedis(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		n := w.node("n1", func(ctx context.Context, _ *task.Execution) error {
 			<-ctx.Done()
 			return ctx.Err()
@@ -279,7 +279,7 @@ func TestADrainEndsWithoutRedis(t *testing.T) {
 }
 
 func TestAWorkerThatIgnoresItsContextEndsTheNode(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		release := make(chan struct{})
 		n := w.node("n1", func(context.Context, *task.Execution) error {
 			<-release

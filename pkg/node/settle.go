@@ -67,8 +67,8 @@ func (s *settler) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-			defer cancel()
 			s.flush(last)
+			cancel()
 			return nil
 		case <-s.nudge:
 			s.flush(ctx)

@@ -25,19 +25,20 @@ func (t traces) attempt(ctx context.Context, r *record) (_ context.Context, end 
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return ctx, func(error) {}
 	}
-	ctx, span := t.tracer.Start(ctx, "process "+r.Type, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
-		attribute.String("messaging.system", "kafka"),
-		attribute.String("messaging.operation.type", "process"),
-		attribute.String("messaging.destination.name", r.Origin.Topic),
-		attribute.String("task.id", r.ID),
-		attribute.String("task.type", r.Type),
-		attribute.Int("task.attempt", r.Attempt),
-		attribute.Int64("task.allocation_id", r.run.allocation),
-	))
+	ctx, span := t.tracer.Start(ctx, "process "+r.Type,
+		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+			attribute.String("messaging.system", "kafka"),
+			attribute.String("messaging.operation.type", "process"),
+			attribute.String("messaging.destination.name", r.Origin.Topic),
+			attribute.String("task.id", r.ID),
+			attribute.String("task.type", r.Type),
+			attribute.Int("task.attempt", r.Attempt),
+			attribute.Int64("task.allocation_id", r.run.allocation),
+		))
 	carrier = propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier) // the event hangs on this one
 	r.run.traceParent, r.run.traceState = carrier["traceparent"], carrier["tracestate"]
-	return ctx, func(err error) {
+	return ctx, func(err error) { //nolint:spancheck // the caller ends it
 		if err != nil {
 			span.RecordError(err)
 			span.SetStatus(codes.Error, err.Error())

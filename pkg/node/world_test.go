@@ -40,6 +40,7 @@ type started struct {
 
 // inWorld runs a test in fake time.
 func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t}
 		var err error
@@ -173,5 +174,6 @@ func (n *testNode) end() error {
 }
 
 func testLog(t *testing.T) *slog.Logger {
+	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

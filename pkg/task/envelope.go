@@ -28,7 +28,7 @@ type Envelope struct {
 	Hop     int // how often the record was re-published within the attempt, from 0
 
 	MaxAttempts int       // 0: the type's policy decides
-	SubmittedAt time.Time // when the producer sent it; zero when a foreign client did not say
+	SubmittedAt time.Time // when the producer sent it; of a foreign client's record, its Kafka timestamp
 	NotBefore   time.Time // run no earlier; zero: at once
 	Deadline    time.Time // do not start after; zero: none
 

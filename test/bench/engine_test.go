@@ -35,6 +35,7 @@ type bench struct {
 }
 
 func start(b *testing.B, partitions int32) *bench {
+	b.Helper()
 	x := &bench{b: b, prefix: testkit.Name(b) + ".", kafka: testkit.Kafka(b), redis: testkit.Redis(b)}
 	var err error
 	x.client, err = client.Open(b.Context(), client.Config{Kafka: x.kafkaConfig(partitions), Claims: x.claimsConfig(), Timeout: time.Minute})
@@ -235,6 +236,7 @@ func (x *bench) one(store *claims.Store, producer *kafkaqueue.Producer, d *task.
 }
 
 func report(b *testing.B, tasks int, took, redisCPU, self time.Duration) {
+	b.Helper()
 	b.ReportMetric(float64(tasks)/took.Seconds(), "tasks/s")
 	b.ReportMetric(float64(redisCPU.Microseconds())/float64(tasks), "redis-µs/task")
 	b.ReportMetric(float64(self.Microseconds())/float64(tasks), "node-µs/task")

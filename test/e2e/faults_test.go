@@ -30,7 +30,7 @@ func TestANodeWaitsForAKafkaThatIsAwayAtStart(t *testing.T) {
 	f := newFleetOn(t, []string{kafka.Addr}, testkit.Redis(t))
 	kafka.Kill()
 	n := f.node("n1")
-	require.Eventually(t, func() bool { return strings.Contains(n.tail(), "Kafka does not answer: waiting for it") }, 30*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(n.tail(), "server=Kafka") }, 30*time.Second, 100*time.Millisecond)
 	kafka.Restart()
 	require.Equal(t, task.Success, f.outcome(f.submit(nil), 0, time.Minute).Status)
 }

@@ -70,10 +70,12 @@ type fleet struct {
 
 // newFleet uses the shared servers.
 func newFleet(t *testing.T) *fleet {
+	t.Helper()
 	return newFleetOn(t, testkit.Kafka(t), testkit.Redis(t))
 }
 
 func newFleetOn(t *testing.T, kafka []string, redis string) *fleet {
+	t.Helper()
 	f := &fleet{t: t, prefix: testkit.Name(t) + ".", kafka: kafka, redis: redis, events: map[string][]task.Event{}, arrive: make(chan struct{})}
 	var err error
 	f.client, err = client.Open(t.Context(), client.Config{Kafka: f.kafkaConfig(), Claims: f.claimsConfig()})

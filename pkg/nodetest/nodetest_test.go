@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/offline-nodes/offline-nodes/pkg/node/nodetest"
+	"github.com/offline-nodes/offline-nodes/pkg/nodetest"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
