@@ -25,7 +25,7 @@ func (t traces) attempt(ctx context.Context, r *record) (_ context.Context, end 
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return ctx, func(error) {}
 	}
-	ctx, span := t.tracer.Start(ctx, "process "+r.Type,
+	ctx, span := t.tracer.Start(ctx, "process "+r.Type, //nolint:spancheck // the caller ends it
 		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
 			attribute.String("messaging.system", "kafka"),
 			attribute.String("messaging.operation.type", "process"),
