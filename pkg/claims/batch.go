@@ -136,7 +136,7 @@ type kin struct {
 
 // add returns where the first ancestor of id is and how many follow it: all in
 // a row, the root first.
-func (k *kin) add(tag string, id string) (first, count int) {
+func (k *kin) add(tag, id string) (first, count int) {
 	parent := task.Parent(id)
 	if parent == "" {
 		return 0, 0

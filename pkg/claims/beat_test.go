@@ -155,7 +155,8 @@ func TestBeat(t *testing.T) {
 			require.ErrorIs(f.t, answers[2].Err, ErrInvalid)
 		}},
 	}
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				f := &fixture{Store: f.Store, t: t, raw: f.raw}

@@ -23,6 +23,7 @@ func BenchmarkTask(b *testing.B) {
 }
 
 func benchTasks(b *testing.B, size int, submitted bool) {
+	b.Helper()
 	f := openBench(b)
 	ctx := b.Context()
 	info := (&Info{Type: "noop", Node: "node-1", OpaqueID: "bench"}).Encode()

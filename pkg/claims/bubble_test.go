@@ -14,7 +14,7 @@ import (
 )
 
 // inBubble runs a test in fake time, against a fake server without a socket.
-func inBubble(t *testing.T, test func(t *testing.T, f *fixture, m *miniredis.Miniredis, wire *line)) {
+func inBubble(t *testing.T, test func(f *fixture, m *miniredis.Miniredis, wire *line)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := miniredis.NewMiniRedis()
@@ -25,7 +25,7 @@ func inBubble(t *testing.T, test func(t *testing.T, f *fixture, m *miniredis.Min
 		require.NoError(t, err)
 		defer store.Close()
 		f := (&fixture{Store: store, t: t, raw: store.client}).warm()
-		test(t, f, m, wire)
+		test(f, m, wire)
 	})
 }
 
@@ -49,7 +49,8 @@ func (l *line) cut() {
 }
 
 func TestALeaseEndsUnlessItIsRenewed(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture, _ *miniredis.Miniredis, _ *line) {
+	inBubble(t, func(f *fixture, _ *miniredis.Miniredis, _ *line) {
+		t := f.t
 		record := first("t")
 		a := f.grant("call", record)
 		asked := time.Now()
@@ -68,7 +69,8 @@ func TestALeaseEndsUnlessItIsRenewed(t *testing.T) {
 }
 
 func TestWhatIsOwedIsHeldForOneBeat(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture, _ *miniredis.Miniredis, _ *line) {
+	inBubble(t, func(f *fixture, _ *miniredis.Miniredis, _ *line) {
+		t := f.t
 		record := first("t")
 		f.settle(record.settle(f.grant("call", record).Lease, task.Success))
 		held := f.claim("other", "call2", record)
@@ -82,7 +84,8 @@ func TestWhatIsOwedIsHeldForOneBeat(t *testing.T) {
 }
 
 func TestAnEarlyTaskIsGrantedAtItsTime(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture, _ *miniredis.Miniredis, _ *line) {
+	inBubble(t, func(f *fixture, _ *miniredis.Miniredis, _ *line) {
+		t := f.t
 		record := first("t")
 		record.NotBefore = time.Now().Add(400 * 24 * time.Hour)
 		early := f.claim("node", "call", record)
@@ -94,7 +97,8 @@ func TestAnEarlyTaskIsGrantedAtItsTime(t *testing.T) {
 }
 
 func TestRunningTasksLeaveTheIndexByThemselves(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture, m *miniredis.Miniredis, _ *line) {
+	inBubble(t, func(f *fixture, m *miniredis.Miniredis, _ *line) {
+		t := f.t
 		record := first("t")
 		lease := f.grant("call", record).Lease
 		f.beat(record.beat(lease))
@@ -113,7 +117,8 @@ func TestRunningTasksLeaveTheIndexByThemselves(t *testing.T) {
 }
 
 func TestACallThatIsCutShortByItsContextIsUnknown(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture, m *miniredis.Miniredis, _ *line) {
+	inBubble(t, func(f *fixture, m *miniredis.Miniredis, _ *line) {
+		t := f.t
 		m.SetError("LOADING Redis is loading the dataset in memory")
 		_, err := f.Claim(f.ctx(), "node", "call", []Ask{first("t")})
 		require.ErrorContains(t, err, "LOADING")
@@ -129,7 +134,8 @@ func TestACallThatIsCutShortByItsContextIsUnknown(t *testing.T) {
 }
 
 func TestWakesComeBackAfterAnOutage(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fixture, m *miniredis.Miniredis, wire *line) {
+	inBubble(t, func(f *fixture, m *miniredis.Miniredis, wire *line) {
+		t := f.t
 		ctx, cancel := context.WithCancel(f.ctx())
 		woken, done := make(chan string, 10), make(chan error, 1)
 		go func() { done <- f.Wakes(ctx, func(id string) { woken <- id }) }()

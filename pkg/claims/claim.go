@@ -176,15 +176,15 @@ func (s *Store) claimCall(who string, asks []Ask, b batch) scriptCall {
 	return call
 }
 
-func (a *Ask) numbers() numbers { return numbers{a.Replay, a.Attempt, a.Hop} }
+func (a Ask) numbers() numbers { return numbers{a.Replay, a.Attempt, a.Hop} }
 
-func (a *Ask) check() error {
+func (a Ask) check() error {
 	_, unknown := reasonCode(a.reason)
 	return errors.Join(checkID(a.ID), a.numbers().check(), unknown)
 }
 
 // options are empty for most tasks, which spares the script from reading them.
-func (a *Ask) options(above *kin, tag string) string {
+func (a Ask) options(above *kin, tag string) string {
 	first, count := above.add(tag, a.ID)
 	if !a.Look && !a.bury && a.Deadline.IsZero() && a.NotBefore.IsZero() && count == 0 {
 		return ""

@@ -259,7 +259,8 @@ func TestClaimAnswers(t *testing.T) {
 			require.ErrorContains(f.t, a.Err, "unknown format")
 		}},
 	}
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				f := &fixture{Store: f.Store, t: t, raw: f.raw}
@@ -283,7 +284,8 @@ func TestClaimAnswers(t *testing.T) {
 }
 
 func TestClaimJudgesEachTaskByItself(t *testing.T) {
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		f.grant("other", first("held"))
 		f.raw.Set(f.ctx(), f.keys.state(Bucket("broken"), "broken"), "nonsense", 0)
 		var asks []Ask
@@ -307,7 +309,8 @@ func TestClaimJudgesEachTaskByItself(t *testing.T) {
 }
 
 func TestTokensGrowThoughTheClockDoesNot(t *testing.T) {
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		ahead := time.Now().Add(time.Hour).UnixMilli()
 		require.NoError(t, f.Restore(f.ctx(), []Outcome{{ID: "t", Attempt: 1, Status: task.Failed, AllocationID: ahead}}))
 		a := f.grant("call", first("t").at(1, 1, 0))
@@ -322,7 +325,8 @@ func TestBury(t *testing.T) {
 		require.NoError(f.t, err)
 		return answers[0]
 	}
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		a := bury(f, "unknown")
 		require.Equal(t, Owed, a.Verdict)
 		require.Equal(t, task.Failed, a.State.Status)

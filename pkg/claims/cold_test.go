@@ -157,7 +157,8 @@ func TestRestore(t *testing.T) {
 			require.Nil(f.t, f.state("x"))
 		}},
 	}
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				f := &fixture{Store: f.Store, t: t, raw: f.raw}
@@ -170,7 +171,8 @@ func TestRestore(t *testing.T) {
 }
 
 func TestRebuildLock(t *testing.T) {
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		lock, err := f.LockRebuild(f.ctx(), "a")
 		require.NoError(t, err)
 		require.NotNil(t, lock)

@@ -3,7 +3,6 @@ package claims_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"net"
 	"time"
 
@@ -23,7 +22,7 @@ func Example() {
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return fake.Dial() },
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer store.Close()
 

@@ -26,10 +26,10 @@ type fixture struct {
 }
 
 // eachRedis runs a test on the fake server and on a real one.
-func eachRedis(t *testing.T, test func(t *testing.T, f *fixture)) {
+func eachRedis(t *testing.T, test func(f *fixture)) {
 	t.Helper()
-	t.Run("miniredis", func(t *testing.T) { test(t, onMiniredis(t).warm()) })
-	t.Run("redis-server", func(t *testing.T) { test(t, onRedis(t).warm()) })
+	t.Run("miniredis", func(t *testing.T) { test(onMiniredis(t).warm()) })
+	t.Run("redis-server", func(t *testing.T) { test(onRedis(t).warm()) })
 }
 
 func onMiniredis(t *testing.T) *fixture {

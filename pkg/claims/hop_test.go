@@ -74,7 +74,8 @@ func TestRaiseHop(t *testing.T) {
 			require.ErrorIs(f.t, f.hop(record.at(0, 1, maxHop+1).hop("")).Err, ErrInvalid)
 		}},
 	}
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				f := &fixture{Store: f.Store, t: t, raw: f.raw}
@@ -88,7 +89,8 @@ func TestRaiseHop(t *testing.T) {
 
 func TestPublishedMarksOnlyWhatItNames(t *testing.T) {
 	record := first("t")
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		a := f.grant("call", record)
 		f.hop(record.hop(a.Lease))
 		hop := markOf(f.state("t"))
@@ -111,7 +113,8 @@ func TestPublishedMarksOnlyWhatItNames(t *testing.T) {
 
 func TestRetryIsOwedUntilItsMark(t *testing.T) {
 	record := first("t")
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		f.settle(record.retry(f.grant("call", record).Lease))
 		f.age("t", time.Hour)
 		a := f.claim("other", "call2", record)

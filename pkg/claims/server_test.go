@@ -132,7 +132,7 @@ func TestAUserWithTheLeastRightsIsEnough(t *testing.T) {
 const minimalClusterUser = " +cluster|slots"
 
 func fields(text string) (args []any) {
-	for _, f := range strings.Fields(text) {
+	for f := range strings.FieldsSeq(text) {
 		args = append(args, f)
 	}
 	return args

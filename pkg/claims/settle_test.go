@@ -218,7 +218,8 @@ func TestSettle(t *testing.T) {
 			require.Equal(f.t, Done, answers[1].Verdict)
 		}},
 	}
-	eachRedis(t, func(t *testing.T, f *fixture) {
+	eachRedis(t, func(f *fixture) {
+		t := f.t
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				f := &fixture{Store: f.Store, t: t, raw: f.raw}

@@ -21,18 +21,17 @@ const (
 // returns nil then. It connects again by itself: a wake-up that is missed
 // costs only time. fn must not block.
 func (s *Store) Wakes(ctx context.Context, fn func(id string)) error {
-	for ctx.Err() == nil {
-		err := s.listen(ctx, fn)
+	for {
+		cause := s.listen(ctx, fn)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // an orderly stop, whatever the read was cut short with
 		}
-		s.cfg.Log.Warn("wake-ups interrupted", "error", err)
+		s.cfg.Log.Warn("wake-ups interrupted", "error", cause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wakeBackoff):
 		}
 	}
-	return nil
 }
 
 func (s *Store) listen(ctx context.Context, fn func(id string)) error {
