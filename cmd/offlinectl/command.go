@@ -1,0 +1,40 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/offline-nodes/offline-nodes/internal/cli"
+)
+
+const help = `Offlinectl looks at background tasks, the nodes that run them and dead letters,
+and acts on them. With --json every command prints one object per line.
+
+` + cli.Codes
+
+func newCommand(std *cli.IO) *cobra.Command {
+	root := cli.Group("offlinectl", "Look at background tasks and act on them",
+		cli.Group("tasks", "Show, follow and cancel tasks",
+			tasksGet(std), tasksList(std), tasksWatch(std), tasksCancel(std)),
+		nodes(std),
+		cli.Group("dead-letters", "Show tasks that were given up, and run them again",
+			lettersList(std), lettersShow(std), lettersRedrive(std)),
+		cli.Group("topics", "Make the topics of task types", topicsEnsure(std)),
+		doctor(std),
+	)
+	root.Long = help
+	cli.AddSettings(root, "kafka", "redis", "store", "log")
+	return root
+}
+
+// jsonFlag gives a command --json.
+func jsonFlag(cmd *cobra.Command, to *bool, prints string) {
+	cmd.Flags().BoolVar(to, "json", false, "print "+prints+" as JSON, one per line")
+}
+
+// needIDs refuses a command line without task ids.
+func needIDs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cli.Usage("name a task by its ID")
+	}
+	return nil
+}
