@@ -37,6 +37,7 @@ func startFleet(ctx context.Context, p *place, with programs) (*fleet, *dataNode
 	}
 	f.data, err = f.launch("data-node", false, with.dataNode, []string{
 		"--data_node.listen", listen, "--data_node.dir", filepath.Join(p.dir, "cache"), "--data_node.offline.merge", "off",
+		"--admin.listen", "", // it answers on its own port
 	})
 	if err != nil {
 		return f, nil, err

@@ -99,6 +99,15 @@ func (f *follower) claimed(t *tale, s *claims.State) {
 		short(t.ID), s.Attempt, s.AllocationID, s.Lease.Round(time.Second))
 }
 
+// runner is the node that runs a merge, or ran it last. The data node does not
+// know that of one that was over before it asked.
+func (t *tale) runner() string {
+	if t.Node == "" && t.task != nil {
+		return runnerOf(t.task)
+	}
+	return t.Node
+}
+
 // runnerOf is the node that has a task's lease, or had it last. The lease is
 // newer than what the node tells with its beats.
 func runnerOf(s *claims.State) string {
@@ -164,7 +173,7 @@ func (f *follower) sum() Merges {
 		case t.Status != "committed":
 		case t.Where == "offline":
 			m.Offline++
-			m.ByNode[t.Node]++
+			m.ByNode[t.runner()]++
 			m.BytesIn += t.Bytes
 		default:
 			m.Local++

@@ -45,7 +45,11 @@ func TestMain(m *testing.M) {
 		fmt.Println(p.pid())
 		select {}
 	default:
-		os.Exit(m.Run())
+		code := m.Run()
+		if builtIn != "" {
+			_ = os.RemoveAll(builtIn)
+		}
+		os.Exit(code)
 	}
 }
 

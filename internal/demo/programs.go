@@ -36,7 +36,6 @@ func findPrograms(ctx context.Context, dir string, building func()) (programs, e
 func build(ctx context.Context, dir string) (programs, error) {
 	var said bytes.Buffer
 	command := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), module+"/cmd/offline-node", module+"/cmd/data-node")
-	command.Env = append(command.Environ(), "CGO_ENABLED=0")
 	command.Stdout, command.Stderr = &said, &said
 	if err := command.Run(); err != nil {
 		if ctx.Err() != nil {

@@ -38,7 +38,11 @@ func Run(ctx context.Context, o Options) error {
 		err = cause // why everything else failed
 	}
 	fail(err)
-	return errors.Join(err, r.clearUp(ctx, err))
+	err = errors.Join(err, r.clearUp(ctx, err))
+	if r.story != nil {
+		err = errors.Join(err, r.story.publish())
+	}
+	return err
 }
 
 // signals ends the context at the first one. Later ones are ignored: what is

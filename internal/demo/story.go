@@ -49,6 +49,7 @@ type story struct {
 	measure time.Duration // of the phases before and after
 	every   time.Duration // how often is looked
 	report  Report
+	told    bool // to the end
 }
 
 func newStory(r *runner, documents []document) *story {
@@ -74,16 +75,23 @@ func (s *story) tell(ctx context.Context) error {
 	}
 	s.report.Seconds = round(time.Since(s.console.started).Seconds(), 1)
 	s.report.judge()
-	s.console.print(s.report.table())
-	if s.options.JSON {
-		if err := cli.WriteJSON(s.console.out, s.report); err != nil {
-			return err
-		}
-	}
+	s.told = true
 	if !s.report.OK {
 		return fmt.Errorf("%w: %s", errNotHeld, strings.Join(s.report.Problems, "; "))
 	}
 	return nil
+}
+
+// publish prints the table, if the story came to its end.
+func (s *story) publish() error {
+	if !s.told {
+		return nil
+	}
+	s.console.print(s.report.table())
+	if !s.options.JSON {
+		return nil
+	}
+	return cli.WriteJSON(s.console.out, s.report)
 }
 
 // close ends what runs in the background; its errors are told already.

@@ -222,7 +222,7 @@ func (r *recovery) swapped(ctx context.Context) error {
 			return fmt.Errorf("result of %s: %w", r.main.ID, err)
 		}
 	}
-	s.console.say(r.main.Node, "committed %s: %d segments, %s, are %d now, %s", short(r.main.ID),
+	s.console.say(r.main.runner(), "committed %s: %d segments, %s, are %d now, %s", short(r.main.ID),
 		result.SegmentsIn, cli.Size(result.BytesIn), result.SegmentsOut, cli.Size(result.BytesOut))
 	return s.until(ctx, startTimeout, "swap in the new generation", func() (bool, error) {
 		now, err := s.node.stats(ctx)
