@@ -83,7 +83,7 @@ func (l *lane) detachRuns(ctx context.Context, now time.Time) {
 			continue
 		}
 		delete(l.running, r)
-		if l.queue.Owned(&r.Delivery) && int(r.hop.Load()) == r.Hop {
+		if l.queue.Owned(&r.Delivery) && !r.detached.Load() {
 			lease := r.run.lease
 			l.svc.calls.Go(func() { l.detach(ctx, r, lease) })
 		}
@@ -96,12 +96,13 @@ func (l *lane) detach(ctx context.Context, r *record, lease string) {
 		l.note(note{kind: detachLater, record: r})
 		return
 	}
-	r.hop.Store(int64(a.Hop))
+	r.detached.Store(true)
 	l.svc.queue.Hop(nextHop(r, a, r.NotBefore), func(err error) {
 		if err != nil {
 			l.log.Error("detach refused: the record stays open while its task runs", "error", err, "task_id", r.ID)
 			return
 		}
+		r.hop.Store(int64(a.Hop))
 		l.queue.Finish(&r.Delivery)
 		l.svc.settler.mark(claims.Mark{ID: r.ID, Replay: r.Replay, Attempt: r.Attempt, Hop: a.Hop, AllocationID: a.AllocationID, Status: task.Unassigned}, nil)
 	})

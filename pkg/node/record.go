@@ -23,13 +23,14 @@ type record struct {
 	looked bool // fresh, or a look has said that nothing is owed
 	run    *run // set from grant to settlement
 
-	hop atomic.Int64 // the highest number it was published with; Hop while it was not detached
+	detached atomic.Bool  // its copy is on the return topic, or on the way there
+	hop      atomic.Int64 // the highest number that Kafka has acked: naming a higher one could supersede the only record
 }
 
 // copiesAround tells whether another record of the task may be in the log:
 // then a settlement must wake who parks it, and be marked as published.
 func (r *record) copiesAround() bool {
-	return r.hop.Load() > 0 || r.Copied || !r.lane.queue.Owned(&r.Delivery)
+	return r.Hop > 0 || r.detached.Load() || r.Copied || !r.lane.queue.Owned(&r.Delivery)
 }
 
 // parkedHeap orders parked records by when they want to be asked again.
