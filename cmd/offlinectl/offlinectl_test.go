@@ -42,7 +42,7 @@ func obey(ctx context.Context, x *task.Execution) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Minute):
+		case <-time.After(20 * time.Minute):
 		}
 	}
 	return x.SetResult(map[string]int{"segments": 1})
@@ -61,7 +61,7 @@ func (s *session) run(args string, options ...clitest.Option) clitest.Result {
 	return r
 }
 
-// fleet has one node and tasks in every status. "live" runs for a minute.
+// fleet has one node and tasks in every status. "live" runs for 20 minutes.
 func (s *session) fleet() {
 	s.T.Helper()
 	s.Node("node-a.internal.example.com", obey, task.Slots(4), task.Retry(task.RetryPolicy{MaxAttempts: 3, Initial: time.Hour, Max: time.Hour, Factor: 2}))
@@ -88,20 +88,24 @@ func in(t *testing.T, test func(s *session)) {
 
 func TestTasks(t *testing.T) {
 	in(t, func(s *session) {
+		start := time.Now()
 		s.fleet()
-		time.Sleep(12500 * time.Millisecond)
+		time.Sleep(time.Until(start.Add(12*time.Minute + 30*time.Second))) // ages of whole minutes
 		s.run("tasks list", clitest.Wide(80))
 		s.run("tasks list", clitest.Wide(120))
 		s.run("tasks list")
 		s.run("tasks list --status FAILED,cancelled --json")
 		s.run("tasks list --status ACTIVE --node node-a.internal.example.com", clitest.Wide(80))
-		s.run("tasks list --older-than 1h")
+		s.run("tasks list --older-than 2h")
 		s.run("tasks list --type other --json")
 		s.run("tasks get live again later 0190c3a4-7f2b-7c80-9d5e-3f1b2a6c4d8e 0190c3a4-7f2b-7c80-9d5e-3f1b2a6c4d8f stopped nobody")
 		s.run("tasks get live nobody --json")
 		s.run("tasks cancel later stopped 0190c3a4-7f2b-7c80-9d5e-3f1b2a6c4d8e nobody live")
 		s.run("tasks cancel nobody 'not an id' --unknown --json")
-		s.run("tasks watch live")
+		watched := s.Run("tasks watch live")
+		require.Equal(s.T, cli.Cancelled, watched.Code)
+		require.Regexp(s.T, `(?m)^00:0[01]:\d\d  ACTIVE      live  work  node-a.internal.example.com  to be cancelled: 42% merging segment 3 of 7$`, watched.Out)
+		require.Regexp(s.T, `(?m)^00:12:\d\d  CANCELLED   live  work  node-a.internal.example.com  12m  task cancelled on request$`, watched.Out)
 		s.run("nodes", clitest.Wide(80))
 		s.run("nodes")
 		clitest.Golden(s.T, "tasks", s.text.String())

@@ -14,13 +14,13 @@ import (
 
 func TestCleanTextCannotMoveTheCursor(t *testing.T) {
 	for text, want := range map[string]string{
-		"plain":                "plain",
-		"two\nlines\r\nand\tx": "two lines and x",
-		"\x1b[31mred\x07":      `\x1b[31mred\x07`,
+		"plain":                             "plain",
+		"two\nlines\r\nand\tx":              "two lines and x",
+		"\x1b[31mred\x07":                   `\x1b[31mred\x07`,
 		"caf\u00e9 \u6771\u4eac \U0001F600": "caf\u00e9 \u6771\u4eac \U0001F600",
-		"a\u202eb\u009bc\u200b": `a\u202eb\u009bc\u200b`,
-		"bad \xff\xfe":          `bad \xff\xfe`,
-		"a\rb":                  "a b",
+		"a\u202eb\u009bc\u200b":             `a\u202eb\u009bc\u200b`,
+		"bad \xff\xfe":                      `bad \xff\xfe`,
+		"a\rb":                              "a b",
 	} {
 		require.Equal(t, want, cli.Clean(text))
 	}

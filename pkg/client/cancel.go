@@ -20,7 +20,7 @@ func (c *Client) Cancel(ctx context.Context, id string) (*claims.State, error) {
 	info := claims.Info{Explanation: "cancelled before anything else was known of it"}
 	answer, state, err := c.claims.Cancel(ctx, id, info.Encode())
 	if err != nil {
-		return nil, fmt.Errorf("cancel %s: %w", id, err)
+		return nil, err
 	}
 	if answer != claims.CancelSettled {
 		return state, nil
