@@ -6,17 +6,21 @@ CACHE    := $(or $(OFFLINE_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/of
 GOLANGCI := $(CACHE)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 SERVERS  := go run ./test/testkit/cmd/servers
 
-# The race detector, per group of packages: the core (pure logic and one server each) and the flow (everything joined).
-# `make test RACE_FLOW=` is quicker.
+# The race detector, per group of packages: the core (pure logic and one server each), the flow (everything joined), and
+# those whose tests live through many hours of fake time or millions of documents: there it takes ten times as long.
+# `make test RACE_FLOW=` is quicker, `make test RACE_LONG=-race` thorough.
 RACE_CORE ?= -race
 RACE_FLOW ?= -race
+RACE_LONG ?=
 # What else `go test` is given, as in `make test GOTEST='-run Drain -v'`.
 GOTEST    ?=
 
 # The tag makes franz-go usable inside testing/synctest.
 TAGS := -tags synctests
 FLOW := ./cmd/... ./internal/... ./pkg/node/... ./pkg/client/... ./pkg/datanode/... ./test/...
-CORE  = $(filter-out $(shell go list $(TAGS) $(FLOW) 2>/dev/null),$(shell go list $(TAGS) ./...))
+LONG := ./pkg/kafkaqueue/... ./pkg/shard/...
+CORE  = $(filter-out $(shell go list $(TAGS) $(FLOW) $(LONG) 2>/dev/null),$(shell go list $(TAGS) ./...))
+TIMEOUT := -timeout 20m
 
 .DEFAULT_GOAL := help
 
@@ -31,15 +35,19 @@ build: ## builds the programs into bin/
 .PHONY: test
 test: export RACE := $(RACE_CORE)$(RACE_FLOW)
 test: deps ## runs all tests on real servers, which it installs and starts itself (NO_INSTALL=1: only says what is missing)
-	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
+	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-long test-flow
 
 .PHONY: test-core
 test-core: # packages that are pure logic or know one server
-	go test $(TAGS) $(RACE_CORE) $(GOTEST) $(CORE)
+	go test $(TAGS) $(TIMEOUT) $(RACE_CORE) $(GOTEST) $(CORE)
+
+.PHONY: test-long
+test-long: # packages with long tests
+	go test $(TAGS) $(TIMEOUT) $(RACE_LONG) $(GOTEST) $(LONG)
 
 .PHONY: test-flow
 test-flow: # packages that join the others
-	go test $(TAGS) $(RACE_FLOW) $(GOTEST) $(FLOW)
+	go test $(TAGS) $(TIMEOUT) $(RACE_FLOW) $(GOTEST) $(FLOW)
 
 .PHONY: test-short
 test-short: ## runs the tests that need nothing but Go
@@ -61,7 +69,7 @@ COMPOSE := docker compose -f compose/compose.yml
 .PHONY: test-docker
 test-docker: export RACE := $(RACE_CORE)$(RACE_FLOW)
 test-docker: deps ## runs the tests on servers in containers (IMAGES=local: those that `make images` made)
-	OFFLINE_TEST_SERVERS=docker $(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-flow
+	OFFLINE_TEST_SERVERS=docker $(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-long test-flow
 
 .PHONY: images
 images: deps build ## makes images of the servers and of our programs without a registry (needs root and debootstrap)
