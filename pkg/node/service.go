@@ -315,7 +315,7 @@ func (s *Service) unregister(ctx context.Context) {
 func (s *Service) describe() claims.Node {
 	n := claims.Node{
 		ID: s.claimant, Name: s.cfg.Name, IP: s.cfg.IP, Types: s.cfg.Types, Version: s.cfg.Version,
-		StartedAt: s.started, Draining: s.draining.Load(), Slots: map[string]int{}, Running: s.beats.count(),
+		StartedAt: s.started, BeatAt: time.Now(), Draining: s.draining.Load(), Slots: map[string]int{}, Running: s.beats.count(),
 	}
 	for _, l := range s.lanes {
 		n.Slots[l.def.Type] = l.def.Slots
