@@ -20,6 +20,7 @@ TAGS := -tags synctests
 FLOW := ./cmd/... ./internal/... ./pkg/node/... ./pkg/client/... ./pkg/datanode/... ./test/...
 LONG := ./pkg/kafkaqueue/... ./pkg/shard/...
 CORE  = $(filter-out $(shell go list $(TAGS) $(FLOW) $(LONG) 2>/dev/null),$(shell go list $(TAGS) ./...))
+# How long one package may take on a machine that has other things to do.
 TIMEOUT := -timeout 20m
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ build: ## builds the programs into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
 .PHONY: test
-test: export RACE := $(RACE_CORE)$(RACE_FLOW)
+test: export RACE := $(RACE_CORE)$(RACE_FLOW)$(RACE_LONG)
 test: deps ## runs all tests on real servers, which it installs and starts itself (NO_INSTALL=1: only says what is missing)
 	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-long test-flow
 
@@ -67,7 +68,7 @@ endif
 COMPOSE := docker compose -f compose/compose.yml
 
 .PHONY: test-docker
-test-docker: export RACE := $(RACE_CORE)$(RACE_FLOW)
+test-docker: export RACE := $(RACE_CORE)$(RACE_FLOW)$(RACE_LONG)
 test-docker: deps ## runs the tests on servers in containers (IMAGES=local: those that `make images` made)
 	OFFLINE_TEST_SERVERS=docker $(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-long test-flow
 

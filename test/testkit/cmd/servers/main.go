@@ -102,6 +102,9 @@ func runCommand(ctx context.Context, command, env []string) (int, error) {
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	err := cmd.Run()
+	if ctx.Err() != nil {
+		return 1, fmt.Errorf("stopped: %w", context.Cause(ctx))
+	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
 		return exit.ExitCode(), nil // the command has said why
 	}
