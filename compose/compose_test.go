@@ -17,6 +17,8 @@ import (
 type service struct {
 	Image       string
 	Environment map[string]string
+	Command     []string
+	Entrypoint  []string
 	Volumes     []string
 	DependsOn   map[string]any `yaml:"depends_on"`
 	ReadOnly    bool           `yaml:"read_only"`
@@ -41,6 +43,20 @@ func TestProgramsAcceptTheirEnvironment(t *testing.T) {
 			require.True(t, service.ReadOnly)
 		})
 	}
+}
+
+func TestEveryProgramHasAService(t *testing.T) {
+	commands := []string{}
+	for _, service := range programs(t) {
+		commands = append(commands, slices.Concat(service.Entrypoint, service.Command)[0])
+	}
+	folders, err := os.ReadDir("../cmd")
+	require.NoError(t, err)
+	names := []string{}
+	for _, folder := range folders {
+		names = append(names, folder.Name())
+	}
+	require.ElementsMatch(t, names, commands)
 }
 
 func TestNamesThatServicesUseExist(t *testing.T) {
