@@ -107,11 +107,6 @@ func (d *dataNode) create(ctx context.Context) error {
 	return d.ask(ctx, http.MethodPut, d.path(""), body, nil)
 }
 
-// purge takes the shard down, and out of the store.
-func (d *dataNode) purge(ctx context.Context) error {
-	return d.ask(ctx, http.MethodDelete, d.path("?purge=true"), nil, nil)
-}
-
 // ready tells whether it serves.
 func (d *dataNode) ready(ctx context.Context) error {
 	return d.ask(ctx, http.MethodGet, "/healthz", nil, nil)

@@ -85,11 +85,10 @@ func (c *console) show(who, format string, args ...any) {
 }
 
 // title begins a part of the story.
-func (c *console) title(format string, args ...any) {
+func (c *console) title(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clear()
-	text := fmt.Sprintf(format, args...)
 	fmt.Fprintf(c.out, "\n── %s %s\n", text, strings.Repeat("─", max(c.columns-4-len([]rune(text)), 0)))
 }
 

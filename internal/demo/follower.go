@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,8 +52,8 @@ func (f *follower) look(ctx context.Context) {
 		return
 	}
 	var ids []string
-	for i := len(merges) - 1; i >= 0; i-- { // the oldest first
-		t := f.tale(merges[i])
+	for _, m := range slices.Backward(merges) { // the oldest first
+		t := f.tale(m)
 		if t.Where == "offline" && !t.ended {
 			ids = append(ids, t.ID)
 		}

@@ -32,8 +32,8 @@ type Phase struct {
 	Seconds            float64 `json:"seconds"`
 	Segments           int     `json:"segments"` // at its end
 	Bytes              int64   `json:"bytes"`
-	Documents          int     `json:"documents"` // written, updated and deleted
-	DocumentsPerSecond float64 `json:"documents_per_second"`
+	Documents          int     `json:"documents"`            // written, updated and deleted
+	DocumentsPerSecond float64 `json:"documents_per_second"` // while a bulk was being written
 	Searches           int     `json:"searches"`
 	FailedSearches     int     `json:"failed_searches"`
 	SearchP50          float64 `json:"search_p50_ms"`
@@ -140,8 +140,9 @@ func (r *Report) table() string {
 	fact := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-22s  %s\n", name, fmt.Sprintf(format, args...))
 	}
+	b.WriteString("  documents/s are those of the time in which bulks were written: the writer rests in between\n\n")
 	fact("hits of queries", "%s", r.hits())
-	fact("documents", "%s acknowledged: %d lost, %d came back, %d outdated",
+	fact("documents", "%s must be there: %d lost, %d deleted ones came back, %d outdated",
 		cli.Thousands(r.Documents.Live), r.Documents.Lost, r.Documents.CameBack, r.Documents.Outdated)
 	fact("bytes moved", "%s between the store and offline nodes", cli.Size(r.Merges.BytesMoved))
 	fact("merges", "%d on the data node, %d on offline nodes%s", r.Merges.Local, r.Merges.Offline, r.byNode())

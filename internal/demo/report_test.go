@@ -29,7 +29,7 @@ func TestReportOfAGoodDemo(t *testing.T) {
 	table := r.table()
 	for _, want := range []string{
 		"before          during           after", "1,234           1,234           1,234", "3.0 MiB", "1,999", "2.3 ms", "12.5 ms",
-		"equal before and after in all 26", "23,000 acknowledged: 0 lost, 0 came back", "7.0 MiB between the store",
+		"equal before and after in all 26", "23,000 must be there: 0 lost, 0 deleted ones came back", "7.0 MiB between the store",
 		"4 on the data node, 6 on offline nodes (node-1: 1, node-2: 5)", "claimed again after 15.2 s (promised: 20 s), committed after 24.6 s",
 		"Everything holds",
 	} {

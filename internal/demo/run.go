@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +16,12 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/client"
 )
 
-// ErrInterrupted ends a demo that a signal stopped. Nothing of it is left.
+// ErrInterrupted ends a demo that was stopped. Nothing of it is left.
 var ErrInterrupted = errors.New("interrupted")
 
 // Run shows the whole story. It returns an error when something of it did not
-// hold or could not be shown. ctx ends it early, and so do signals: Ctrl-C,
-// SIGTERM, a closed terminal or pipe.
+// hold or could not be shown, and [ErrInterrupted] when ctx ended first or a
+// signal came: Ctrl-C, SIGTERM, a closed terminal or pipe.
 func Run(ctx context.Context, o Options) error {
 	if o.Environ == nil {
 		o.Environ = os.Environ() //nolint:forbidigo // it is passed on to the programs
@@ -45,18 +46,19 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-// signals ends the context at the first one. Later ones are ignored: what is
-// left to do then takes seconds.
-func signals(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// signals ends the context at the first one, or when its parent ends. Later
+// ones are ignored: what is left to do then takes seconds.
+func signals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
 		select {
 		case <-got:
-			cancel(ErrInterrupted)
+		case <-parent.Done():
 		case <-ctx.Done():
 		}
+		cancel(ErrInterrupted)
 	}()
 	return ctx, func() {
 		signal.Stop(got)
@@ -114,14 +116,8 @@ func (r *runner) corpus() corpus {
 }
 
 func (r *runner) where() string {
-	name := func(real, own string) string {
-		if real != "" {
-			return real
-		}
-		return own
-	}
 	return fmt.Sprintf("Kafka: %s, Redis: %s, store: %s",
-		name(r.options.Kafka, "embedded"), name(r.options.Redis, "embedded"), name(r.options.S3, "a folder"))
+		cmp.Or(r.options.Kafka, "embedded"), cmp.Or(r.options.Redis, "embedded"), cmp.Or(r.options.S3, "a folder"))
 }
 
 // start starts servers and nodes; starting bounds that alone.
@@ -167,7 +163,10 @@ func (r *runner) clearUp(ctx context.Context, failure error) error {
 		cancel()
 	}
 	r.stopFleet(orderly)
-	if failure != nil && !errors.Is(failure, ErrInterrupted) && !errors.Is(failure, errNotHeld) {
+	switch {
+	case errors.Is(failure, ErrInterrupted):
+		r.console.say("demo", "interrupted: stops everything and removes it")
+	case failure != nil && !errors.Is(failure, errNotHeld):
 		r.showLogs()
 	}
 	err := r.removeRemote(ctx)

@@ -118,7 +118,7 @@ func (s *story) kill(ctx context.Context, main *tale, hasty bool) error {
 	victim.kill()
 	r.killed = time.Now()
 	s.report.Recovery = Recovery{
-		Killed: victim.name, Task: main.ID, Progress: main.task.Fraction, Limit: s.place.limit().Seconds(),
+		Killed: victim.name, Task: main.ID, Progress: round(main.task.Fraction, 2), Limit: s.place.limit().Seconds(),
 	}
 	s.console.say("demo", "kill -9 %s (pid %d) at %.0f %% of %s, as far as it has told. Lost: what this run has done, but not the task. Nobody is told: its lease runs on for %.1f s",
 		victim.name, victim.pid(), 100*main.task.Fraction, short(main.ID), main.task.Lease.Seconds())
