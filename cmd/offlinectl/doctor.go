@@ -233,10 +233,8 @@ func (c *checks) print(json bool) error {
 			}
 		}
 	} else {
-		for rest := c.findings; len(rest) > 0; {
-			n := alike(rest)
-			c.say(rest[:n])
-			rest = rest[n:]
+		for _, group := range alike(c.findings) {
+			c.say(group)
 		}
 	}
 	if c.worse(0, warning) {
@@ -245,14 +243,21 @@ func (c *checks) print(json bool) error {
 	return nil
 }
 
-// alike is how many findings at the start have the same advice.
-func alike(findings []finding) int {
-	n := 1
-	for n < len(findings) && findings[n].Advice == findings[0].Advice &&
-		findings[n].Where == findings[0].Where && findings[n].Severity == findings[0].Severity {
-		n++
+// alike groups findings with the same advice, each where its first one is.
+func alike(findings []finding) (groups [][]finding) {
+	place := map[finding]int{}
+	for _, f := range findings {
+		key := f
+		key.What = ""
+		i, known := place[key]
+		if !known {
+			i = len(groups)
+			place[key] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], f)
 	}
-	return n
+	return groups
 }
 
 // say writes findings that are alike as wrapped text: their advice must be

@@ -29,7 +29,7 @@ func newLog(w io.Writer, settings config.Log, asked bool) *slog.Logger {
 type quiet struct{ slog.Handler }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	if strings.HasPrefix(r.Message, "kafka client: ") {
+	if strings.HasPrefix(r.Message, "kafka client") {
 		return nil
 	}
 	return q.Handler.Handle(ctx, r)

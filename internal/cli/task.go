@@ -207,7 +207,9 @@ func (t *Task) Print(std *IO) {
 	p.Line("Status", join(", ", t.Status.String(), t.cancelling()))
 	p.Line("Because", t.Explanation)
 	p.Line("Reason", string(t.Reason))
-	p.Text("Error", t.Error)
+	if !strings.Contains(t.Explanation, t.Error) {
+		p.Text("Error", t.Error)
+	}
 	p.Line("Class", t.ErrorClass)
 	p.Line("Attempt", t.attemptLine())
 	p.Line("Node", t.nodeLine())
@@ -225,7 +227,7 @@ func (t *Task) Print(std *IO) {
 		p.Time("Last beat", t.BeatAt)
 	}
 	p.Time("Ended", t.CompletedAt)
-	if took := t.Took(now); took > 0 {
+	if took := t.Took(now); took > 0 && t.Status.Terminal() {
 		p.Line("Took", Ago(took))
 	}
 	if t.BytesMoved > 0 {

@@ -164,7 +164,7 @@ func TestLettersAreChosenByWhatTheySay(t *testing.T) {
 		w.node(failOnce)
 		start := time.Now()
 		w.failed("a")
-		time.Sleep(time.Hour)
+		time.Sleep(5 * time.Minute)
 		w.failed("b")
 		letters := w.letters(client.LetterFilter{})
 		require.Len(t, letters, 2)
@@ -181,8 +181,8 @@ func TestLettersAreChosenByWhatTheySay(t *testing.T) {
 			"other reason": {client.LetterFilter{Reasons: []task.Reason{task.WorkerLost, task.Expired}}, 0},
 			"class":        {client.LetterFilter{Class: class}, 2},
 			"other class":  {client.LetterFilter{Class: class + "x"}, 0},
-			"since":        {client.LetterFilter{Since: start.Add(30 * time.Minute)}, 1},
-			"until":        {client.LetterFilter{Until: start.Add(30 * time.Minute)}, 1},
+			"since":        {client.LetterFilter{Since: start.Add(3 * time.Minute)}, 1},
+			"until":        {client.LetterFilter{Until: start.Add(3 * time.Minute)}, 1},
 			"between":      {client.LetterFilter{Since: start.Add(time.Minute), Until: start.Add(2 * time.Minute)}, 0},
 		} {
 			require.Len(t, w.letters(c.filter), c.want, name)
