@@ -29,15 +29,17 @@ func failOnce(_ context.Context, x *task.Execution) error {
 // failed submits tasks with these ids and waits until they are dead letters.
 func (w *world) failed(ids ...string) {
 	w.t.Helper()
+	var submissions []task.Submission
+	var awaited []client.Awaited
 	for _, id := range ids {
-		_, err := w.Submit(w.t.Context(), "work", []byte("params of "+id), task.ID(id))
+		s, err := task.NewSubmission("work", []byte("params of "+id), task.ID(id))
 		require.NoError(w.t, err)
+		submissions, awaited = append(submissions, s), append(awaited, client.Awaited{ID: id})
 	}
-	for _, id := range ids {
-		s, err := w.Wait(w.t.Context(), id, nil)
-		require.NoError(w.t, err)
-		require.Equal(w.t, task.Failed, s.Status)
+	for _, r := range w.SubmitBatch(w.t.Context(), submissions) {
+		require.NoError(w.t, r.Err)
 	}
+	require.NoError(w.t, w.WaitAll(w.t.Context(), awaited, nil))
 	w.eventually("letters", func() bool { return len(w.letters(client.LetterFilter{IDs: ids})) >= len(ids) })
 }
 
@@ -111,8 +113,12 @@ func TestRedriveOfEverythingThatIsLeft(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, left)
+		var replays []client.Awaited
 		for _, id := range ids {
-			require.NoError(t, w.WaitAll(t.Context(), []client.Awaited{{ID: id, Replay: 1}}, nil))
+			replays = append(replays, client.Awaited{ID: id, Replay: 1})
+		}
+		require.NoError(t, w.WaitAll(t.Context(), replays, nil))
+		for _, id := range ids {
 			require.Len(t, w.runsOf(id), 2)
 		}
 	})
