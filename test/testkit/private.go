@@ -2,6 +2,8 @@ package testkit
 
 import (
 	"context"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/offline-nodes/offline-nodes/test/testkit/servers"
@@ -19,10 +21,14 @@ type Server struct {
 }
 
 // StartRedis starts a Redis server like that of [Redis], for this test alone. More arguments follow the usual ones
-// and win over them: "--maxmemory", "10mb".
+// and win over them: "--maxmemory", "10mb". A server whose arguments name a file is a process, wherever others run: a
+// container has no such file.
 func StartRedis(t testing.TB, args ...string) *Server {
 	t.Helper()
 	options := privateOptions(t)
+	if slices.ContainsFunc(args, filepath.IsAbs) {
+		options.Where = servers.Local
+	}
 	server, err := servers.StartRedis(t.Context(), options, servers.RedisConfig{Args: args}, t.TempDir())
 	return own(t, server, err)
 }

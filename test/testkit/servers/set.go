@@ -67,6 +67,22 @@ func (s *Set) start(ctx context.Context, kind Kind) (*Server, error) {
 	}
 }
 
+// SaveLogs writes what each running server has written so far to dir, as kafka.log and the like.
+func (s *Set) SaveLogs(ctx context.Context, dir string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for kind, mine := range s.running {
+		mine.once.Do(func() {})
+		if mine.server == nil {
+			continue
+		}
+		out, err := mine.server.run.output(ctx)
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, string(kind)+".log"), out, 0o600))
+	}
+	return errors.Join(errs...)
+}
+
 // Stop ends all servers at once. A start under way is waited for. Nothing may be started afterwards.
 func (s *Set) Stop(ctx context.Context) error {
 	s.mu.Lock()

@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -51,7 +50,11 @@ func run(ctx context.Context, kinds, command []string, out io.Writer) (code int,
 	}
 	set := servers.NewSet(options, dir)
 	defer func() {
-		err = errors.Join(err, set.Stop(context.WithoutCancel(ctx)), cleanUp(dir, code != 0 && ctx.Err() == nil, out))
+		last := context.WithoutCancel(ctx)
+		if len(command) > 0 && code != 0 && err == nil {
+			err = keepLogs(last, set, out)
+		}
+		err = errors.Join(err, set.Stop(last), os.RemoveAll(dir))
 	}()
 
 	env, err := start(ctx, set, kinds, out)
@@ -114,25 +117,15 @@ func runCommand(ctx context.Context, command, env []string) (int, error) {
 	return 0, nil
 }
 
-// cleanUp removes the data folder, but for the logs when they are to be kept.
-func cleanUp(dir string, keepLogs bool, out io.Writer) error {
-	if !keepLogs {
-		return os.RemoveAll(dir)
-	}
-	logs, err := filepath.Glob(filepath.Join(dir, "*", "*", "server.log"))
-	if err != nil || len(logs) == 0 {
-		return errors.Join(err, os.RemoveAll(dir))
-	}
+// keepLogs saves what the servers wrote to a folder of its own.
+func keepLogs(ctx context.Context, set *servers.Set, out io.Writer) error {
 	kept, err := os.MkdirTemp("", "offline-logs-")
 	if err != nil {
 		return fmt.Errorf("keep logs: %w", err)
 	}
-	for _, log := range logs {
-		kind := filepath.Base(filepath.Dir(filepath.Dir(log)))
-		if err := os.Rename(log, filepath.Join(kept, kind+".log")); err != nil {
-			return fmt.Errorf("keep logs: %w", err)
-		}
+	if err := set.SaveLogs(ctx, kept); err != nil {
+		return fmt.Errorf("keep logs: %w", err)
 	}
 	fmt.Fprintln(out, "The servers' logs are kept in", kept)
-	return os.RemoveAll(dir)
+	return nil
 }
