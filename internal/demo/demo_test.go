@@ -111,8 +111,7 @@ func held(t *testing.T, err error, printed string) {
 	require.GreaterOrEqual(t, r.Documents.Live, 900)
 	require.NotEqual(t, r.Recovery.Killed, r.Recovery.TakenBy)
 	require.Contains(t, printed, "takes over")
-	require.Positive(t, r.Merges.Offline)
-	require.Less(t, r.After.Segments, r.Before.Segments+1)
+	require.Positive(t, r.Merges.Offline) // how many segments there are then is up to the writes, which go on
 }
 
 func TestDemo(t *testing.T) {

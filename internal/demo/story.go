@@ -172,7 +172,9 @@ func (s *story) fill(ctx context.Context) error {
 	began, goal := time.Now(), len(s.model.documents)-len(s.model.documents)/reserve
 	err := s.until(ctx, 10*time.Minute, "write the documents", func() (bool, error) {
 		written := int(s.writer.fresh.Load())
-		s.console.show("data node", "%s documents, %.0f per second", cli.Thousands(written), float64(written)/time.Since(began).Seconds())
+		if written > 0 {
+			s.console.show("data node", "%s documents, %.0f per second", cli.Thousands(written), float64(written)/time.Since(began).Seconds())
+		}
 		late := s.options.Documents == 0 && time.Since(began) > fillTime && written >= usualDocuments
 		return written >= goal || late, nil
 	})

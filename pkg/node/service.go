@@ -210,15 +210,15 @@ func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 	return closeOpened, s.rebuild.first(ctx)
 }
 
-// await waits for a server that is away when the node starts, and says so; what
-// does not heal by waiting ends it.
+// await waits for a server that is away or slow when the node starts, and says
+// so; what does not heal by waiting ends it.
 func (s *Service) await(ctx context.Context, server string, connect func(context.Context) error, heals func(error) bool) error {
 	var fatal error
 	err := retry(ctx, func(ctx context.Context) error {
 		call, cancel := context.WithTimeout(ctx, awaitTimeout)
 		defer cancel()
 		err := connect(call)
-		if err != nil && ctx.Err() == nil && !heals(err) {
+		if err != nil && ctx.Err() == nil && call.Err() == nil && !heals(err) {
 			fatal = err
 			return nil
 		}
