@@ -115,7 +115,6 @@ func held(t *testing.T, err error, printed string) {
 }
 
 func TestDemo(t *testing.T) {
-	t.Parallel()
 	out := &output{}
 	err := Run(t.Context(), quick(t, out))
 	held(t, err, out.String())
@@ -123,7 +122,6 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoOnRealServers(t *testing.T) {
-	t.Parallel()
 	out := &output{}
 	o := quick(t, out)
 	brokers, bucket := testkit.Kafka(t), testkit.S3(t)
@@ -161,7 +159,6 @@ func TestDemoOnRealServers(t *testing.T) {
 }
 
 func TestDemoThatIsInterruptedLeavesNothing(t *testing.T) {
-	t.Parallel()
 	for name, moment := range map[string]string{
 		"after the start":  "started broker",
 		"while it indexes": "indexes; one in",
@@ -183,7 +180,6 @@ func TestDemoThatIsInterruptedLeavesNothing(t *testing.T) {
 }
 
 func TestDemoWhoseNodeEndsByItselfSaysSo(t *testing.T) {
-	t.Parallel()
 	out := &output{}
 	o := quick(t, out)
 	o.programs.dataNode, o.Environ = os.Args[0], role("broken")
@@ -196,14 +192,12 @@ func TestDemoWhoseNodeEndsByItselfSaysSo(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	t.Parallel()
 	require.ErrorContains(t, Run(t.Context(), Options{Out: &output{}, Documents: 3}), "take 1000 or more")
 	require.ErrorContains(t, Run(t.Context(), Options{}), "something to print to")
 	require.ErrorContains(t, Run(t.Context(), Options{Out: &output{}, S3: "s3://bad host"}), "store URL")
 }
 
 func TestStoreURLBelowAnother(t *testing.T) {
-	t.Parallel()
 	for in, want := range map[string]string{
 		"s3://b?endpoint=http://h:1&region=r": "s3://b/demo-x?endpoint=http://h:1&region=r",
 		"s3://b/p/?region=r":                  "s3://b/p/demo-x?region=r",
@@ -216,7 +210,6 @@ func TestStoreURLBelowAnother(t *testing.T) {
 }
 
 func TestOnlyWhatIsAboutRealServersIsPassedOn(t *testing.T) {
-	t.Parallel()
 	o := Options{Redis: "r:1", Environ: []string{"HOME=/h", "OFFLINE_CONFIG=x", "OFFLINE_KAFKA__PREFIX=p", "OFFLINE_REDIS__PASSWORD=s", "OFFLINE_STORE__URL=u"}}
 	require.Equal(t, []string{"HOME=/h", "OFFLINE_REDIS__PASSWORD=s"}, o.environ())
 	require.NotNil(t, (&Options{}).environ(), "nil would stand for the process's own")

@@ -15,6 +15,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/config"
 	"github.com/offline-nodes/offline-nodes/internal/embedded"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
+	"github.com/offline-nodes/offline-nodes/pkg/client"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 )
@@ -118,6 +119,26 @@ func (p *place) configure(settings map[string]string) error {
 	p.claims, redisErr = loaded.Redis.Config()
 	p.store, storeErr = loaded.Store.Config()
 	return errors.Join(kafkaErr, redisErr, storeErr)
+}
+
+// reach makes sure that the servers answer, before anything is started or made
+// on them.
+func (p *place) reach(ctx context.Context) (*client.Client, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errNotUp)
+	defer cancel()
+	store, err := remotestore.Open(ctx, p.store)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := kafkaqueue.OpenAdmin(p.kafka)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	if err := errors.Join(admin.Ping(ctx), remotestore.SelfTest(ctx, store)); err != nil {
+		return nil, err
+	}
+	return client.Open(ctx, client.Config{Kafka: p.kafka, Claims: p.claims})
 }
 
 // makeDir makes the folder for data and logs.

@@ -136,10 +136,10 @@ func (r *runner) start(ctx, starting context.Context) error {
 	if r.place, err = startPlace(starting, r.options, r.dir, with.offlineNode); err != nil {
 		return err
 	}
-	if r.fleet, r.node, err = startFleet(starting, r.place, with); err != nil {
+	if r.queue, err = r.place.reach(starting); err != nil {
 		return err
 	}
-	if r.queue, err = client.Open(starting, client.Config{Kafka: r.place.kafka, Claims: r.place.claims}); err != nil {
+	if r.fleet, r.node, err = startFleet(starting, r.place, with); err != nil {
 		return err
 	}
 	r.fleet.watch(ctx, r.fail)
@@ -204,20 +204,21 @@ func (r *runner) stopFleet(orderly bool) {
 	_ = stopping.Wait() // nothing returns an error
 }
 
-// showLogs prints the ends of the logs: what failed may be told there.
+// showLogs prints the ends of the logs: what failed may be told there. That of
+// a process that ended is in the error.
 func (r *runner) showLogs() {
 	if r.fleet == nil {
 		return
 	}
 	for _, p := range r.fleet.all() {
-		if text := p.tail(6); text != "" {
+		if text := p.tail(6); text != "" && p.accident() == nil {
 			r.console.print(fmt.Sprintf("\nthe end of %s:\n%s\n", p.log, text))
 		}
 	}
 }
 
 func (r *runner) removeRemote(ctx context.Context) error {
-	if r.place == nil || !r.options.real() {
+	if r.queue == nil || !r.options.real() { // nothing was made yet
 		return nil
 	}
 	if r.options.Keep {
