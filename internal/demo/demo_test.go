@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -69,6 +70,18 @@ func quick(t *testing.T, out *output) Options {
 	return Options{Documents: 1200, JSON: true, Out: out, programs: with}
 }
 
+// bounded ends before the test run does: what is killed then cannot clear up.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx := t.Context()
+	if deadline, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-20*time.Second))
+		t.Cleanup(cancel)
+	}
+	return ctx
+}
+
 // nothingLeft makes sure that processes and folder are gone.
 func nothingLeft(t *testing.T, printed string) {
 	t.Helper()
@@ -116,7 +129,7 @@ func held(t *testing.T, err error, printed string) {
 
 func TestDemo(t *testing.T) {
 	out := &output{}
-	err := Run(t.Context(), quick(t, out))
+	err := Run(bounded(t), quick(t, out))
 	held(t, err, out.String())
 	nothingLeft(t, out.String())
 }
@@ -128,7 +141,7 @@ func TestDemoOnRealServers(t *testing.T) {
 	o.Kafka, o.Redis = strings.Join(brokers, ","), testkit.Redis(t)
 	o.S3 = "s3://" + bucket.Name + "?region=" + bucket.Region + "&endpoint=" + bucket.Endpoint
 	o.Environ = append(os.Environ(), "OFFLINE_STORE__ACCESS_KEY="+bucket.AccessKey, "OFFLINE_STORE__SECRET_KEY="+bucket.SecretKey)
-	err := Run(t.Context(), o)
+	err := Run(bounded(t), o)
 	held(t, err, out.String())
 	nothingLeft(t, out.String())
 
@@ -165,7 +178,7 @@ func TestDemoThatIsInterruptedLeavesNothing(t *testing.T) {
 		"after the kill":   "kill -9",
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, interrupt := context.WithCancelCause(t.Context())
+			ctx, interrupt := context.WithCancelCause(bounded(t))
 			defer interrupt(nil)
 			out := &output{seen: func(line string) {
 				if strings.Contains(line, moment) {
@@ -183,7 +196,7 @@ func TestDemoWhoseNodeEndsByItselfSaysSo(t *testing.T) {
 	out := &output{}
 	o := quick(t, out)
 	o.programs.dataNode, o.Environ = os.Args[0], role("broken")
-	err := Run(t.Context(), o)
+	err := Run(bounded(t), o)
 	require.ErrorContains(t, err, "data-node ended: exit status 3")
 	require.ErrorContains(t, err, "something is missing")
 	require.Contains(t, out.String(), "the end of")
