@@ -21,7 +21,7 @@ const (
 	// reserve is which part of the corpus is left to be written later: one in so many.
 	reserve = 8
 	// measureTime is how long the phases before and after are measured.
-	measureTime = 12 * time.Second
+	measureTime = 15 * time.Second
 
 	// lateTime is the time since the start after which nothing more is begun.
 	lateTime = 150 * time.Second
