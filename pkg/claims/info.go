@@ -1,11 +1,10 @@
 package claims
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"math"
-	"strconv"
 	"time"
+
+	"github.com/offline-nodes/offline-nodes/internal/jsonobject"
 )
 
 // Info is the part of a state that nodes and clients write and that scripts
@@ -68,30 +67,36 @@ func (i *Info) Encode() []byte { return i.Append(make([]byte, 0, 256)) }
 // Append appends the encoded form to b: one JSON object that leaves out what
 // is empty. It is written by hand because a node does it for every task.
 func (i *Info) Append(b []byte) []byte {
-	w := infoWriter{append(b, '{')}
-	w.text("type", i.Type)
-	w.text("why", i.Explanation)
-	w.text("node", i.Node)
-	w.time("sub", i.SubmittedAt)
-	w.time("asg", i.AssignedAt)
-	w.time("sta", i.StartedAt)
-	w.time("bea", i.BeatAt)
-	w.time("com", i.CompletedAt)
-	w.float("frac", i.Fraction)
-	w.text("note", i.Note)
-	w.text("err", i.Error)
-	w.text("cls", i.Class)
-	w.time("ff", i.FirstFailure)
-	w.number("moved", i.BytesMoved)
-	w.text("desc", i.Describe)
-	w.text("oid", i.OpaqueID)
-	w.text("tp", i.TraceParent)
-	w.text("ts", i.TraceState)
-	w.number("max", int64(i.MaxAttempts))
-	w.time("dead", i.Deadline)
-	w.result(i.Result)
-	w.checkpoint(i.Checkpoint)
-	return append(w.b, '}')
+	w := jsonobject.New(b)
+	w.Text("type", i.Type)
+	w.Text("why", i.Explanation)
+	w.Text("node", i.Node)
+	w.Millis("sub", i.SubmittedAt)
+	w.Millis("asg", i.AssignedAt)
+	w.Millis("sta", i.StartedAt)
+	w.Millis("bea", i.BeatAt)
+	w.Millis("com", i.CompletedAt)
+	w.Float("frac", i.Fraction)
+	w.Text("note", i.Note)
+	w.Text("err", i.Error)
+	w.Text("cls", i.Class)
+	w.Millis("ff", i.FirstFailure)
+	w.Number("moved", i.BytesMoved)
+	w.Text("desc", i.Describe)
+	w.Text("oid", i.OpaqueID)
+	w.Text("tp", i.TraceParent)
+	w.Text("ts", i.TraceState)
+	w.Number("max", int64(i.MaxAttempts))
+	w.Millis("dead", i.Deadline)
+	w.Raw("res", i.Result)
+	switch {
+	case i.Checkpoint == nil:
+	case json.Valid(i.Checkpoint):
+		w.Raw("cp", i.Checkpoint)
+	default:
+		w.Bytes("cpb", i.Checkpoint)
+	}
+	return w.End()
 }
 
 func decodeInfo(raw string) (Info, error) {
@@ -122,84 +127,4 @@ func fromMillis(ms int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms)
-}
-
-type infoWriter struct{ b []byte }
-
-func (w *infoWriter) key(name string) {
-	if w.b[len(w.b)-1] != '{' {
-		w.b = append(w.b, ',')
-	}
-	w.b = append(w.b, '"')
-	w.b = append(w.b, name...)
-	w.b = append(w.b, '"', ':')
-}
-
-func (w *infoWriter) text(name, value string) {
-	if value == "" {
-		return
-	}
-	w.key(name)
-	w.b = appendText(w.b, value)
-}
-
-func (w *infoWriter) number(name string, value int64) {
-	if value == 0 {
-		return
-	}
-	w.key(name)
-	w.b = strconv.AppendInt(w.b, value, 10)
-}
-
-func (w *infoWriter) time(name string, value time.Time) {
-	if !value.IsZero() {
-		w.number(name, value.UnixMilli())
-	}
-}
-
-func (w *infoWriter) float(name string, value float64) {
-	if value == 0 || math.IsNaN(value) || math.IsInf(value, 0) {
-		return
-	}
-	w.key(name)
-	w.b = strconv.AppendFloat(w.b, value, 'g', -1, 64)
-}
-
-// result writes what is no JSON as text: it must not spoil the rest.
-func (w *infoWriter) result(value json.RawMessage) {
-	if len(value) == 0 {
-		return
-	}
-	w.key("res")
-	if json.Valid(value) {
-		w.b = append(w.b, value...)
-	} else {
-		w.b = appendText(w.b, string(value))
-	}
-}
-
-func (w *infoWriter) checkpoint(value []byte) {
-	switch {
-	case value == nil:
-	case json.Valid(value):
-		w.key("cp")
-		w.b = append(w.b, value...)
-	default:
-		w.key("cpb")
-		w.b = append(w.b, '"')
-		w.b = base64.StdEncoding.AppendEncode(w.b, value)
-		w.b = append(w.b, '"')
-	}
-}
-
-func appendText(b []byte, s string) []byte {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string always encodes
-			return append(b, quoted...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
 }

@@ -165,11 +165,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// coordinatorWait bounds the wait for a group's coordinator: a cluster's first
+// question for one makes it create the topic that keeps its groups.
+const coordinatorWait = 10 * time.Second
+
 // Alone tells whether the groups of these types have no member at all. Ask
 // before the own consumers run. An error means that it is not known.
 func (a *Admin) Alone(ctx context.Context, types []string) (bool, error) {
 	for _, typ := range types {
 		members, err := a.members(ctx, names{a.cfg.Prefix}.group(typ))
+		for end := time.Now().Add(coordinatorWait); kerr.IsRetriable(err) && time.Now().Before(end); {
+			if err = sleep(ctx, 100*time.Millisecond); err == nil {
+				members, err = a.members(ctx, names{a.cfg.Prefix}.group(typ))
+			}
+		}
 		if err != nil {
 			return false, fmt.Errorf("members of the group of type %s: %w", typ, a.cfg.explain(err))
 		}

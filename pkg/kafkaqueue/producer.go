@@ -2,7 +2,6 @@ package kafkaqueue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -126,12 +125,7 @@ func (p *Producer) Close(ctx context.Context) error {
 // Event publishes a completion event, keyed by its task id.
 func (p *Producer) Event(e task.Event, acked func(error)) {
 	pub := &publication{producer: p, kind: kindEvent, acked: acked}
-	value, err := json.Marshal(e)
-	if err != nil {
-		p.open.Add(1)
-		go p.finish(pub, fmt.Errorf("%w: event of task %s: %w", ErrRefused, e.TaskID, err))
-		return
-	}
+	value := e.AppendJSON(make([]byte, 0, 384))
 	pub.record = kgo.Record{Topic: p.names.results(), Key: []byte(e.TaskID), Value: value}
 	p.publish(pub)
 }

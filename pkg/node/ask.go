@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +23,7 @@ type batch struct {
 // ask claims what there are slots for, and looks at what may be settled
 // already. One call is under way at a time; the next one takes what gathered.
 func (l *lane) ask(ctx context.Context, now time.Time) {
-	if l.asking || l.draining || !l.svc.mayClaim() {
+	if l.asking || l.draining || now.Before(l.coldUntil) || !l.svc.mayClaim() {
 		return
 	}
 	var b batch
@@ -50,16 +51,16 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 	l.svc.calls.Go(func() { l.claim(ctx, b) })
 }
 
-// wanted is how many tasks to claim now: one per free slot, and some ahead
-// where a run is shorter than a claim. These are claimed by the half batch, or
-// each would cost a call of its own.
+// wanted is how many tasks to claim now: one per free slot, and up to two batches
+// ahead where a run is shorter than a claim: one is claimed while the other runs. These are
+// claimed by the whole batch, or each would cost a call of its own.
 func (l *lane) wanted() int {
 	slots := l.def.Slots - l.stuck
 	if l.mean >= shortRun {
 		return min(slots-l.inHand, maxBatch)
 	}
-	room := slots + maxBatch - l.inHand
-	if room < maxBatch/2 && l.inHand >= slots {
+	room := slots + claimAhead - l.inHand
+	if room < maxBatch && l.inHand >= slots {
 		return 0
 	}
 	return min(room, maxBatch)
@@ -153,6 +154,10 @@ func (l *lane) answered(b batch) {
 			l.release(r)
 		}
 		return
+	}
+	warm := func(a claims.Answer) bool { return a.Verdict != claims.Cold }
+	if !slices.ContainsFunc(b.answers, warm) {
+		l.coldUntil = time.Now().Add(lookPause) // else the whole backlog would ask, one batch after the other
 	}
 	for i, r := range b.records {
 		a := b.answers[i]

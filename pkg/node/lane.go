@@ -13,11 +13,12 @@ import (
 )
 
 const (
-	maxBatch  = 256                    // tasks per claim call, and claimed ahead for very short runs
-	shortRun  = time.Millisecond       // mean below which a lane claims ahead
-	lookPause = 100 * time.Millisecond // between looks while no slot is free
-	earlyPark = 5 * time.Second        // what is due sooner waits here, not in a tier
-	coldPause = 500 * time.Millisecond
+	maxBatch   = 256                    // tasks per claim call
+	claimAhead = 2 * maxBatch           // tasks claimed beyond the slots, for very short runs
+	shortRun   = time.Millisecond       // mean below which a lane claims ahead
+	lookPause  = 100 * time.Millisecond // between looks while no slot is free
+	earlyPark  = 5 * time.Second        // what is due sooner waits here, not in a tier
+	coldPause  = 500 * time.Millisecond
 
 	detachPause = 5 * time.Second // until a detach that failed is tried again
 )
@@ -38,21 +39,22 @@ type lane struct {
 	granted chan *record // to the workers
 	inbox   inbox
 
-	due      waiting // from the return topic: retries and what was detached come first
-	fresh    waiting
-	parked   parkedHeap
-	active   map[string]*record    // by id: asked for, running, or being settled
-	twins    map[string][]*record  // records of an active id; they wait for it
-	parkedID map[string]*record    // the last parked record of an id
-	running  map[*record]time.Time // when to detach what runs here
-	inHand   int                   // granted and not yet ended: never more than wanted allows
-	asking   bool                  // one claim call at a time
-	lookAt   time.Time
-	detachAt time.Time
-	mean     time.Duration // of a run, moving
-	stuck    int           // slots lost to workers that ignore cancellation
-	draining bool
-	advance  time.Time // when the loop last came round, for the watchdog; guarded by inbox.mu
+	due       waiting // from the return topic: retries and what was detached come first
+	fresh     waiting
+	parked    parkedHeap
+	active    map[string]*record    // by id: asked for, running, or being settled
+	twins     map[string][]*record  // records of an active id; they wait for it
+	parkedID  map[string]*record    // the last parked record of an id
+	running   map[*record]time.Time // when to detach what runs here
+	inHand    int                   // granted and not yet ended: never more than wanted allows
+	asking    bool                  // one claim call at a time
+	lookAt    time.Time
+	coldUntil time.Time // nothing is asked before: all that was asked last was cold
+	detachAt  time.Time
+	mean      time.Duration // of a run, moving
+	stuck     int           // slots lost to workers that ignore cancellation
+	draining  bool
+	advance   time.Time // when the loop last came round, for the watchdog; guarded by inbox.mu
 }
 
 // noteKind says what a note tells the loop.
@@ -87,7 +89,7 @@ func newLane(svc *Service, def *task.Definition) *lane {
 	return &lane{
 		svc: svc, def: def, log: svc.log.With("type", def.Type), metrics: svc.metrics.lane(def.Type),
 		polled: make(chan []task.Delivery), answers: make(chan batch, 1),
-		granted: make(chan *record, def.Slots+maxBatch),
+		granted: make(chan *record, def.Slots+claimAhead),
 		inbox:   inbox{nudge: make(chan struct{}, 1)},
 		active:  map[string]*record{}, twins: map[string][]*record{}, parkedID: map[string]*record{}, running: map[*record]time.Time{},
 		mean: time.Second, advance: time.Now(),

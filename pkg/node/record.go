@@ -27,10 +27,11 @@ type record struct {
 	hop      atomic.Int64 // the highest number that Kafka has acked: naming a higher one could supersede the only record
 }
 
-// copiesAround tells whether another record of the task may be in the log:
-// then a settlement must wake who parks it, and be marked as published.
+// copiesAround tells whether another node may hold a record of the task: then
+// a settlement must wake it, and be marked as published. (What lies unfinished in the
+// log when its partition moves, or a node dies, was dropped by the last owner.)
 func (r *record) copiesAround() bool {
-	return r.Hop > 0 || r.detached.Load() || r.Copied || !r.lane.queue.Owned(&r.Delivery)
+	return r.Hop > 0 || r.detached.Load() || !r.lane.queue.Owned(&r.Delivery)
 }
 
 // parkedHeap orders parked records by when they want to be asked again.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -115,7 +116,7 @@ func (l *lane) begin(r *record, a claims.Answer, asked time.Time) {
 			checkpoint = s.Checkpoint
 		}
 	}
-	log := l.log.With("task_id", r.ID, "attempt", r.Attempt, "allocation_id", a.AllocationID)
+	log := slog.New(&runHandler{l.log.Handler(), r, a.AllocationID})
 	run.traceParent, run.traceState = r.TraceParent, r.TraceState
 	run.execution = task.NewExecution(r.Envelope, r.Params, a.AllocationID, checkpoint, log)
 	run.ctx, run.cancel = context.WithCancelCause(l.svc.work)

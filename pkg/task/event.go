@@ -3,6 +3,8 @@ package task
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/offline-nodes/offline-nodes/internal/jsonobject"
 )
 
 // Event tells that a task reached a terminal status. It travels as JSON on the
@@ -33,6 +35,32 @@ type Event struct {
 	// Repeat marks an event that was published again because the first
 	// publisher may have died before its own was acknowledged.
 	Repeat bool `json:"repeat,omitempty"`
+}
+
+// AppendJSON appends what json.Marshal returns, in a fraction of its time. A
+// Result that is no JSON becomes a string.
+func (e *Event) AppendJSON(b []byte) []byte {
+	w := jsonobject.New(b)
+	w.Text("task_id", e.TaskID)
+	w.Text("type", e.Type)
+	w.Text("status", e.Status.String())
+	w.Int("replay", int64(e.Replay))
+	w.Int("attempt", int64(e.Attempt))
+	w.Int("allocation_id", e.AllocationID)
+	w.Text("parent", e.Parent)
+	w.Text("node", e.Node)
+	w.Time("submitted_at", e.SubmittedAt)
+	w.Time("started_at", e.StartedAt)
+	w.Time("completed_at", e.CompletedAt)
+	w.Number("bytes_moved", e.BytesMoved)
+	w.Raw("result", e.Result)
+	w.Text("error", e.Error)
+	w.Text("reason", string(e.Reason))
+	w.Text("x_opaque_id", e.OpaqueID)
+	w.Text("traceparent", e.TraceParent)
+	w.Text("tracestate", e.TraceState)
+	w.True("repeat", e.Repeat)
+	return w.End()
 }
 
 // Reason says why a task became a dead letter.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -37,6 +38,27 @@ func TestEventsAreEncodedAsEver(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(encoded))
+}
+
+// Nodes write with AppendJSON what others may write with json.Marshal.
+func TestAppendedEventsAreWhatMarshalReturns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text, number := rapid.String(), rapid.IntMin(0)
+		at := rapid.Custom(func(t *rapid.T) time.Time {
+			return time.Unix(rapid.Int64Range(1, 1<<33).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC()
+		})
+		e := task.Event{
+			TaskID: rapid.StringMatching(".+").Draw(t, "id"), Type: rapid.StringMatching("[a-z]+").Draw(t, "type"),
+			Status: task.Status(rapid.IntRange(1, 6).Draw(t, "status")), Replay: number.Draw(t, "replay"), Attempt: number.Draw(t, "attempt"),
+			AllocationID: rapid.Int64().Draw(t, "allocation"), Parent: text.Draw(t, "parent"), Node: text.Draw(t, "node"),
+			SubmittedAt: at.Draw(t, "submitted"), CompletedAt: at.Draw(t, "completed"), BytesMoved: rapid.Int64().Draw(t, "moved"),
+			Error: text.Draw(t, "error"), Reason: task.Reason(text.Draw(t, "reason")), OpaqueID: text.Draw(t, "opaque"),
+			TraceParent: text.Draw(t, "traceparent"), TraceState: text.Draw(t, "tracestate"), Repeat: rapid.Bool().Draw(t, "repeat"),
+		}
+		want, err := json.Marshal(e)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(e.AppendJSON(nil)))
+	})
 }
 
 func TestEventsReadBackAsTheyWere(t *testing.T) {
