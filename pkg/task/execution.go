@@ -30,6 +30,8 @@ type Execution struct {
 	Raw          []byte       // the parameters as submitted
 	Log          *slog.Logger // with the task's id, never nil
 
+	family Family
+
 	mu     sync.Mutex
 	report Report
 }

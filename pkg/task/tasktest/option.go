@@ -75,5 +75,11 @@ func StopWhen(fulfils func(task.Report) bool, cause error) Option {
 	}
 }
 
+// Children answers for the children that the worker has submitted: how one is
+// when a later run asks for it; nil when it waits.
+func Children(answer func(child task.Submission) *task.ChildState) Option {
+	return func(r *run) { r.family = &family{answer: answer, submitted: map[string]task.Submission{}} }
+}
+
 // Log is what the worker logs to; nowhere unless set.
 func Log(log *slog.Logger) Option { return func(r *run) { r.log = log } }

@@ -3,7 +3,6 @@ package tasktest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -21,10 +20,8 @@ const (
 	DeadLetter  Outcome = "dead letter" // FAILED; Reason says why
 	Cancelled   Outcome = "cancelled"   // CANCELLED
 	Interrupted Outcome = "interrupted" // free again at once; the attempt does not count
+	Waiting     Outcome = "waiting"     // runs again when its children have ended
 )
-
-// maxInterrupted is how often a run may be interrupted before that counts.
-const maxInterrupted = 10
 
 // Result of one run.
 type Result struct {
@@ -72,6 +69,7 @@ func (r Result) Again(ctx context.Context, options ...Option) Result {
 		next.interrupted = 0
 	case Interrupted:
 		next.interrupted++
+	case Waiting:
 	default:
 		return r
 	}
@@ -82,25 +80,21 @@ func (r Result) Again(ctx context.Context, options ...Option) Result {
 
 // judge reads how the run ended, by the rules of a node.
 func (r run) judge(policy task.RetryPolicy, err, cause error, report task.Report) Result {
-	result := Result{Err: err, Cause: cause, Report: report, Params: r.params, run: r}
+	v := task.Judge(err, cause, task.Tries{Attempt: r.attempt, Max: r.maxAttempts, Interrupted: r.interrupted}, policy, 0)
+	result := Result{Err: err, Cause: cause, Report: report, Params: r.params, run: r, Reason: v.Reason, Delay: v.Delay}
 	switch {
-	case err == nil:
+	case v.Status == task.Success:
 		result.Outcome = Success
-	case errors.Is(cause, task.ErrCancelled):
+	case v.Status == task.Failed:
+		result.Outcome = DeadLetter
+	case v.Status == task.Cancelled:
 		result.Outcome = Cancelled
-	case task.IsPermanent(err):
-		result.Outcome, result.Reason = DeadLetter, task.PermanentFailure
-	case interrupts(cause) && r.interrupted < maxInterrupted:
+	case v.Interrupted:
 		result.Outcome = Interrupted
-	case r.attempt >= r.maxAttempts:
-		result.Outcome, result.Reason = DeadLetter, task.RetriesExhausted
+	case v.Waiting:
+		result.Outcome = Waiting
 	default:
-		result.Outcome, result.Delay = Retry, policy.Delay(r.attempt, 0)
+		result.Outcome = Retry
 	}
 	return result
-}
-
-// interrupts tells whether the node, not the task, ended the run.
-func interrupts(cause error) bool {
-	return errors.Is(cause, task.ErrDraining) || errors.Is(cause, task.ErrLeaseLost) || errors.Is(cause, task.ErrLeaseUnknown)
 }

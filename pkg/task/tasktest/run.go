@@ -35,6 +35,7 @@ type run struct {
 	allocation  int64
 	checkpoint  []byte
 	log         *slog.Logger
+	family      *family
 
 	stops []stop
 	err   error // of an option
@@ -57,6 +58,9 @@ func (r run) do(ctx context.Context, options []Option) Result {
 	}
 	r.envelope.Attempt, r.envelope.Replay = r.attempt, r.replay
 	x := task.NewExecution(r.envelope, r.params, r.allocation, r.checkpoint, r.log)
+	if r.family != nil {
+		x.SetFamily(r.family)
+	}
 	err, cause := r.work(ctx, d, x)
 	return r.judge(d.Retry, err, cause, x.Report())
 }
