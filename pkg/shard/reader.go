@@ -47,6 +47,18 @@ func (r *Reader) Find(ids []string) (DocSet, error) {
 	return NewDocSet(bits.ToArray()...), nil
 }
 
+// ID returns the ID of a document by its number. It costs far less than the document.
+func (r *Reader) ID(doc uint32) (string, error) {
+	if uint64(doc) >= r.about.Docs {
+		return "", fmt.Errorf("segment %d has no document %d", r.about.ID, doc)
+	}
+	id, err := r.seg.DocID(uint64(doc))
+	if err != nil {
+		return "", fmt.Errorf("read the ID of document %d of segment %d: %w", doc, r.about.ID, err)
+	}
+	return string(id), nil
+}
+
 // Document returns a document by its number. The source is nil in segments that were not built by BuildSegment.
 func (r *Reader) Document(doc uint32) (Document, error) {
 	if uint64(doc) >= r.about.Docs {
