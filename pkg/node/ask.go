@@ -181,6 +181,7 @@ func (l *lane) answered(b batch) {
 
 // grant hands a record to the workers. The channel has room: wanted says so.
 func (l *lane) grant(r *record, a claims.Answer, asked time.Time) {
+	l.svc.cfg.reach("claim.granted")
 	l.begin(r, a, asked)
 	l.inHand++
 	l.running[r] = r.leased.Add(l.svc.cfg.DetachAfter)

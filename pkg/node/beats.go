@@ -76,6 +76,7 @@ func (b *beats) run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		b.svc.cfg.reach("beat.loop")
 		b.supervise(time.Now())
 		b.beat(ctx)
 	}

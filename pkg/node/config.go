@@ -46,6 +46,8 @@ type Config struct {
 	// NoRouter leaves the delay tiers to other nodes.
 	NoRouter bool
 
+	points // of a simulation; nothing in a release build
+
 	Version string // of the program, for the registry
 	Log     *slog.Logger
 	Meter   metric.Meter

@@ -31,7 +31,9 @@ type mark struct {
 // terminal publishes a terminal status.
 func (f effects) terminal(r *record, event task.Event, hop int, letter *task.Letter, m mark) {
 	publish := func() {
+		f.svc.cfg.reach("event")
 		f.event(event, func() {
+			f.svc.cfg.reach("event.acked")
 			f.finish(r, claims.Mark{ID: r.ID, Replay: event.Replay, Attempt: event.Attempt, Hop: hop, AllocationID: m.allocation, Status: event.Status}, m)
 		})
 	}
@@ -46,7 +48,9 @@ func (f effects) terminal(r *record, event task.Event, hop int, letter *task.Let
 
 // hop publishes the task's next record and finishes this one.
 func (f effects) hop(r *record, next task.Delivery, m mark) {
+	f.svc.cfg.reach("hop")
 	f.svc.queue.Hop(next, func(err error) {
+		f.svc.cfg.reach("hop.acked")
 		switch {
 		case err == nil:
 			f.finish(r, claims.Mark{ID: r.ID, Replay: next.Replay, Attempt: next.Attempt, Hop: next.Hop, AllocationID: m.allocation, Status: task.Unassigned}, m)

@@ -19,6 +19,7 @@ func (l *lane) hop(r *record, notBefore time.Time) {
 
 func (l *lane) raise(ctx context.Context, r *record, notBefore time.Time) {
 	a, err := l.raiseHop(ctx, r, "")
+	l.svc.cfg.reach("hop.raised")
 	switch {
 	case err != nil: // no hops while Redis is away
 		l.askAgain(r, time.Second)
@@ -92,6 +93,7 @@ func (l *lane) detachRuns(ctx context.Context, now time.Time) {
 
 func (l *lane) detach(ctx context.Context, r *record, lease string) {
 	a, err := l.raiseHop(ctx, r, lease)
+	l.svc.cfg.reach("detach.raised")
 	if err != nil || a.Superseded {
 		l.note(note{kind: detachLater, record: r})
 		return
@@ -102,6 +104,7 @@ func (l *lane) detach(ctx context.Context, r *record, lease string) {
 			l.log.Error("detach refused: the record stays open while its task runs", "error", err, "task_id", r.ID)
 			return
 		}
+		l.svc.cfg.reach("detach.acked")
 		r.hop.Store(int64(a.Hop))
 		l.queue.Finish(&r.Delivery)
 		l.svc.settler.mark(claims.Mark{ID: r.ID, Replay: r.Replay, Attempt: r.Attempt, Hop: a.Hop, AllocationID: a.AllocationID, Status: task.Unassigned}, nil)

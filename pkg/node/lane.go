@@ -108,6 +108,7 @@ func (l *lane) note(n note) {
 
 // finish commits the record, in time, and forgets it.
 func (l *lane) finish(r *record) {
+	l.svc.cfg.reach("finish")
 	l.queue.Finish(&r.Delivery)
 	l.note(note{kind: recordDone, record: r})
 }
@@ -141,6 +142,7 @@ func (l *lane) loop(ctx context.Context, intake <-chan struct{}) error {
 	tick := time.NewTicker(lookPause)
 	defer tick.Stop()
 	for {
+		l.svc.cfg.reach("lane.loop")
 		select {
 		case <-ctx.Done():
 			return nil

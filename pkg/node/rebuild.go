@@ -147,12 +147,14 @@ func (b *rebuilder) rebuild(ctx context.Context, cold claims.Coldness, wait time
 	if err := b.svc.claims.MarkCold(ctx, nonce, cold.Buckets); err != nil {
 		return err
 	}
+	b.svc.cfg.reach("rebuild.marked")
 	if err := b.sleep(ctx, wait, lock); err != nil {
 		return err
 	}
 	if err := b.restore(ctx, since); err != nil {
 		return err
 	}
+	b.svc.cfg.reach("rebuild.read")
 	warmed, err := b.svc.claims.Warm(ctx, nonce, cold.Buckets)
 	if err != nil {
 		return err

@@ -147,6 +147,7 @@ func (l *lane) execute(r *record) {
 		end(err)
 	}
 	cause := context.Cause(run.ctx)
+	l.svc.cfg.reach("run.ended")
 	run.cancel(nil)
 	l.note(note{kind: slotFreed, record: r, took: time.Since(started)})
 	o := judge(err, cause, attempts{attempt: r.Attempt, max: l.maxAttempts(r), interrupted: run.interrupted}, l.def.Retry, l.svc.random())

@@ -128,7 +128,7 @@ func (s *Service) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("consume %s: %w", l.def.Type, err)
 		}
-		l.queue = c
+		l.queue = s.cfg.consumer(c)
 		consumers.Go(fail(func() error { return c.Run(intake) }))
 		consumers.Go(fail(func() error { return l.poll(intake) }))
 		lanes.Go(fail(func() error { return l.run(work, intake.Done()) }))
@@ -206,7 +206,7 @@ func (s *Service) connect(ctx context.Context) (closeAll func(), err error) {
 			s.log.Warn("not everything was published before the stop: it is owed, and published by whoever gets the record", "error", err)
 		}
 	})
-	s.queue = producer
+	s.queue = s.cfg.publisher(producer)
 	return closeOpened, s.rebuild.first(ctx)
 }
 

@@ -97,6 +97,7 @@ func (s *settler) flush(ctx context.Context) {
 // call until Redis answers: a settlement may be repeated, and what a run did
 // must not be forgotten because Redis was away for a while.
 func (s *settler) settle(ctx context.Context, batch []ended) {
+	s.svc.cfg.reach("settle")
 	calls := make([]claims.Settlement, len(batch))
 	for i := range batch {
 		calls[i] = s.settlement(&batch[i])
@@ -112,6 +113,7 @@ func (s *settler) settle(ctx context.Context, batch []ended) {
 	if err != nil {
 		return // the process ends; the leases run out and the tasks run again
 	}
+	s.svc.cfg.reach("settled")
 	for i := range batch {
 		s.answered(&batch[i], &calls[i], answers[i])
 	}
