@@ -10,12 +10,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// memoryPort names the broker inside its own network.
+// memoryPort names the first broker inside their own network.
 const memoryPort = 9092
 
 func (s *Servers) startKafka(ctx context.Context, options Options) error {
 	settings := []kfake.Opt{
-		kfake.NumBrokers(1),
 		kfake.ClusterID("embedded"),
 		// A real broker refuses less than 6 s; tests want their crashed
 		// members gone sooner.
@@ -32,10 +31,14 @@ func (s *Servers) startKafka(ctx context.Context, options Options) error {
 	}
 	if options.InMemory {
 		network := &kfake.VirtualNetwork{}
-		settings = append(settings, kfake.Ports(memoryPort), kfake.ListenFn(network.Listen))
+		ports := []int{memoryPort}
+		for len(ports) < options.Brokers {
+			ports = append(ports, memoryPort+len(ports))
+		}
+		settings = append(settings, kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.ListenFn(network.Listen))
 		s.KafkaDialer = network.DialContext
 	} else {
-		settings = append(settings, kfake.ListenFn(func(string, string) (net.Listener, error) {
+		settings = append(settings, kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) {
 			return listen(ctx, options.KafkaAddr)
 		}))
 	}

@@ -22,7 +22,8 @@ func (s *Servers) startRedis(ctx context.Context, options Options) error {
 	if err := first.Close(); err != nil {
 		return err
 	}
-	s.Redis.Server().SetPreHook(info(newRunID()))
+	s.redisHook = options.RedisHook
+	s.Redis.Server().SetPreHook(s.hook(info(newRunID())))
 	if options.InMemory {
 		s.RedisDialer = func(context.Context, string, string) (net.Conn, error) {
 			conn, err := s.Redis.Dial()
@@ -69,6 +70,24 @@ func open(listener net.Listener, to *server.Server) *port {
 func (p *port) close() {
 	_ = p.listener.Close()
 	p.accepted.Wait()
+}
+
+// RestartRedis stands for a server that was killed and started again without
+// its data: it is empty and has another run id. Connections stay open.
+func (s *Servers) RestartRedis() {
+	s.Redis.FlushAll()
+	s.Redis.Server().SetPreHook(s.hook(info(newRunID())))
+}
+
+// hook calls Options.RedisHook first, if there is one.
+func (s *Servers) hook(next server.Hook) server.Hook {
+	first := s.redisHook
+	if first == nil {
+		return next
+	}
+	return func(peer *server.Peer, command string, args ...string) bool {
+		return first(peer, command, args...) || next(peer, command, args...)
+	}
 }
 
 func newRunID() string {

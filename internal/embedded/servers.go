@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -26,6 +27,12 @@ type Options struct {
 	// DataDir is where the broker keeps topics, records and offsets between
 	// starts; empty: nowhere.
 	DataDir string
+	// Brokers is how many brokers the cluster has in memory, 1 unless set: with
+	// more, leaders and coordinators can move.
+	Brokers int
+	// RedisHook sees every command before it is done, those of scripts too, and
+	// may change its arguments in place; returning true says that it has answered.
+	RedisHook server.Hook
 	// Log is told what goes wrong in the broker; nil: nobody.
 	Log *slog.Logger
 }
@@ -57,6 +64,7 @@ type Servers struct {
 	Redis  *miniredis.Miniredis
 
 	redisPort *port // nil in memory
+	redisHook server.Hook
 }
 
 // Start starts both servers and returns when they answer. ctx bounds the start
