@@ -99,6 +99,22 @@ func testContract(t *testing.T, open func(t *testing.T) Store) {
 		}
 	})
 
+	t.Run("folders are listed without what is in them", func(t *testing.T) {
+		store := open(t)
+		for _, key := range []string{"a/b/2", "a/b/10", "a/b-c", "a/c/1/x", "a/b.d/1", "b", "a/b0/x", "aa/x"} {
+			require.NoError(t, store.Put(t.Context(), key, []byte(key)))
+		}
+		for _, s := range []Store{store, struct{ Store }{store}} {
+			require.Equal(t, []string{"a/", "aa/"}, folders(t, s, ""))
+			require.Equal(t, []string{"a/b.d/", "a/b/", "a/b0/", "a/c/"}, folders(t, s, "a/"))
+			require.Empty(t, folders(t, s, "a/b/"))
+			require.Empty(t, folders(t, s, "none/"))
+			for _, err := range Folders(t.Context(), s, "a") {
+				require.ErrorIs(t, err, ErrKey)
+			}
+		}
+	})
+
 	t.Run("a listing longer than a page is whole, and may be left early", func(t *testing.T) {
 		store := open(t)
 		var group sync.WaitGroup
@@ -211,6 +227,15 @@ func get(t *testing.T, store Store, key string, r Range) string {
 	body, err := store.Get(t.Context(), key, r)
 	require.NoError(t, err)
 	return string(body)
+}
+
+func folders(t *testing.T, store Store, prefix string) (names []string) {
+	t.Helper()
+	for name, err := range Folders(t.Context(), store, prefix) {
+		require.NoError(t, err)
+		names = append(names, name)
+	}
+	return names
 }
 
 func list(t *testing.T, store Store, prefix, after string) (keys []string) {

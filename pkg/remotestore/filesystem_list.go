@@ -112,27 +112,47 @@ func (l lister) file(key string) error {
 	return nil
 }
 
-// Sweep removes what writers that crashed more than age ago have left behind. It never touches an object.
+// Unfinished implements [Sweeper]: temporary files of writers that have not ended, or crashed.
+func (s *Filesystem) Unfinished(ctx context.Context) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		err := fs.WalkDir(s.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err := errors.Join(err, ctx.Err()); err != nil {
+				return err
+			}
+			if !strings.HasPrefix(d.Name(), tempPrefix) {
+				return nil
+			}
+			info, err := s.root.Lstat(name)
+			if err != nil {
+				return nil //nolint:nilerr // gone: its writer is done
+			}
+			if !yield(Object{name, info.Size(), info.ModTime()}, nil) {
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Object{}, fmt.Errorf("list temporary files: %w", err))
+		}
+	}
+}
+
+// Sweep implements [Sweeper]: it removes the temporary files of writers that began more than age ago.
 func (s *Filesystem) Sweep(ctx context.Context, age time.Duration) (removed int, err error) {
-	err = fs.WalkDir(s.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+	for o, err := range s.Unfinished(ctx) {
+		if err != nil {
+			return removed, err
 		}
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return err
+		if time.Since(o.Modified) < age {
+			continue
 		}
-		if !strings.HasPrefix(d.Name(), tempPrefix) {
-			return nil
-		}
-		info, err := s.root.Lstat(name)
-		if err != nil || time.Since(info.ModTime()) < age {
-			return nil //nolint:nilerr // gone: its writer is done
+		if err := s.root.Remove(o.Key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return removed, fmt.Errorf("sweep temporary files: %w", err)
 		}
 		removed++
-		return s.root.Remove(name)
-	})
-	if err != nil {
-		return removed, fmt.Errorf("sweep temporary files: %w", err)
 	}
 	return removed, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 const (
@@ -183,25 +184,52 @@ func (s *S3) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Sweep aborts multipart uploads that began more than age ago. It never touches an object.
-func (s *S3) Sweep(ctx context.Context, age time.Duration) (removed int, err error) {
-	pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: &s.bucket, Prefix: &s.prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return removed, fmt.Errorf("sweep unfinished uploads: %w", s.explain(err))
-		}
-		for _, u := range page.Uploads {
-			if time.Since(aws.ToTime(u.Initiated)) < age {
-				continue
+// Unfinished implements [Sweeper]: multipart uploads that were neither completed nor aborted. Their size is not told.
+func (s *S3) Unfinished(ctx context.Context) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		for u, err := range s.uploads(ctx) {
+			o := Object{Key: strings.TrimPrefix(aws.ToString(u.Key), s.prefix), Modified: aws.ToTime(u.Initiated)}
+			if !yield(o, err) || err != nil {
+				return
 			}
-			if err := s.abort(ctx, u.Key, u.UploadId); err != nil {
-				return removed, fmt.Errorf("sweep unfinished uploads: %w", s.explain(err))
-			}
-			removed++
 		}
 	}
+}
+
+// Sweep implements [Sweeper]: it aborts multipart uploads that began more than age ago.
+func (s *S3) Sweep(ctx context.Context, age time.Duration) (removed int, err error) {
+	for u, err := range s.uploads(ctx) {
+		if err != nil {
+			return removed, err
+		}
+		if time.Since(aws.ToTime(u.Initiated)) < age {
+			continue
+		}
+		if err := s.abort(ctx, u.Key, u.UploadId); err != nil {
+			return removed, fmt.Errorf("sweep unfinished uploads: %w", s.explain(err))
+		}
+		removed++
+	}
 	return removed, nil
+}
+
+// uploads yields the multipart uploads below the store's prefix that have not ended.
+func (s *S3) uploads(ctx context.Context) iter.Seq2[types.MultipartUpload, error] {
+	return func(yield func(types.MultipartUpload, error) bool) {
+		pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: &s.bucket, Prefix: &s.prefix})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(types.MultipartUpload{}, fmt.Errorf("list unfinished uploads: %w", s.explain(err)))
+				return
+			}
+			for _, u := range page.Uploads {
+				if !yield(u, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // write uploads body; condition is nil or the value of If-None-Match.

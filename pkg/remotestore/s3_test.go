@@ -137,6 +137,11 @@ func TestS3Sweep(t *testing.T) {
 	store := openBucket(t, testkit.S3(t))
 	_, err := store.client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &store.bucket, Key: store.key("left")})
 	require.NoError(t, err)
+	for o, err := range store.Unfinished(t.Context()) {
+		require.NoError(t, err)
+		require.Equal(t, "left", o.Key)
+		require.WithinDuration(t, time.Now(), o.Modified, time.Minute)
+	}
 	removed, err := store.Sweep(t.Context(), time.Hour)
 	require.NoError(t, err)
 	require.Zero(t, removed, "its writer may be alive")

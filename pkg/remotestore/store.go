@@ -58,6 +58,19 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Sweeper is a store in which writers that crash leave something behind that no listing shows: S3 and Filesystem.
+type Sweeper interface {
+	// Unfinished yields what writers have begun and not ended, also those that are at it now. Modified is when they
+	// began, and a key may come more than once.
+	Unfinished(ctx context.Context) iter.Seq2[Object, error]
+
+	// Sweep removes what was begun more than age ago and returns how many there were. It never touches an object. It
+	// breaks the uploads of writers that are older: age is to be longer than any upload takes.
+	Sweep(ctx context.Context, age time.Duration) (removed int, err error)
+}
+
+var _, _ Sweeper = (*S3)(nil), (*Filesystem)(nil)
+
 // Object is what a listing tells about an object.
 type Object struct {
 	Key      string
