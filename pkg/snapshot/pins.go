@@ -1,0 +1,124 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
+	"github.com/offline-nodes/offline-nodes/pkg/shard"
+)
+
+// Pin is a blob that a snapshot needs.
+type Pin struct {
+	Shard      string
+	Generation uint64 // that the snapshot keeps; its manifest itself is not needed, the snapshot has a copy
+	Blob       shard.BlobName
+}
+
+// Pins yields every blob that snapshots of a store need, those that are being made included; a blob comes once for each.
+// It stops at the first error. Whatever cannot be read or is not known here is one: a collector must then delete nothing.
+//
+// # Why a snapshot that begins meanwhile loses nothing
+//
+// A snapshot reads the newest manifest, writes the pin, and then looks whether the manifest is still there; if it is not,
+// the snapshot starts over with a newer one. A collector has to do these in this order: delete old manifests; read the
+// reservations; read the manifests that are left; read the pins; delete blobs that neither names. So if the snapshot found the manifest
+// after it wrote the pin, a collector either read the manifests before that manifest was deleted, and keeps its blobs;
+// or it read them later, and then the pins later still, and sees the pin:
+//
+//	snapshot   reads manifest 7 ──── writes pin ──── manifest 7 is there
+//	collector                                             deletes manifest 7 ─ reads manifests ─ reads pins
+//
+// The other interleaving is that the manifest goes before the look: then the pin does not count.
+//
+//	snapshot   reads manifest 7 ──────────────────────────────── writes pin ─ manifest 7 is gone: starts over
+//	collector      deletes manifest 7 ─ reads manifests ─ reads pins ─ deletes blobs
+//
+// A restore moves blobs the other way, from a pin into a manifest. It reserves them first and commits while its snapshot is
+// still there; this is safe with a collector that deletes only what it found unneeded in two runs, one after the
+// other (see [shard.Shard.Reserve]).
+func Pins(ctx context.Context, store remotestore.Store) iter.Seq2[Pin, error] {
+	return pinsExcept(ctx, store, "")
+}
+
+// pinsExcept leaves one snapshot out.
+func pinsExcept(ctx context.Context, store remotestore.Store, except string) iter.Seq2[Pin, error] {
+	return func(yield func(Pin, error) bool) {
+		listed := map[string]bool{}
+		for o, err := range store.List(ctx, root, "") {
+			if err != nil {
+				yield(Pin{}, fmt.Errorf("list snapshots: %w", err))
+				return
+			}
+			at, err := parseKey(o.Key)
+			if err == nil && at.name == except {
+				continue
+			}
+			listed[o.Key] = true
+			var m shard.Manifest
+			switch {
+			case err != nil:
+			case at.kind == documentName: // its key comes behind those of its parts
+				err = checkParts(ctx, store, at.name, listed)
+			case at.kind == partsDir:
+				m, _, err = readPart(ctx, store, at.name, at.shard, at.part)
+				if errors.Is(err, shard.ErrNotFound) { // deleted since it was listed
+					err = nil
+				}
+			}
+			if err != nil {
+				yield(Pin{}, err)
+				return
+			}
+			for _, s := range m.Segments {
+				if !yield(Pin{at.shard, m.Generation, s.Blob}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// checkParts returns an error when a complete snapshot names a part that is not there: nobody knows then what it pins.
+func checkParts(ctx context.Context, store remotestore.Store, name string, listed map[string]bool) error {
+	d, err := read(ctx, store, documentKey(name), name)
+	if errors.Is(err, shard.ErrNotFound) { // deleted since it was listed, so its parts do not matter
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range d.Shards {
+		if key := partKey(name, p.Shard, p.Part); !listed[key] {
+			return fmt.Errorf("%s: %w: snapshot %s needs it", key, shard.ErrNotFound, name)
+		}
+	}
+	return nil
+}
+
+// readPart returns a manifest of a snapshot and the hash of its stored form. The blobs of a part in a repository are there.
+func readPart(ctx context.Context, store remotestore.Store, name, of string, part int64) (m shard.Manifest, sum string, err error) {
+	key := partKey(name, of, part)
+	body, err := get(ctx, store, key)
+	if err != nil {
+		return shard.Manifest{}, "", err
+	}
+	if m, err = shard.Decode(body); err != nil {
+		return shard.Manifest{}, "", fmt.Errorf("%s: %w", key, err)
+	}
+	if m.Shard != of {
+		return shard.Manifest{}, "", fmt.Errorf("%s: %w: it is a manifest of shard %s", key, shard.ErrCorrupt, m.Shard)
+	}
+	return m, checksum(body), nil
+}
+
+// writePart keeps a manifest in a snapshot and returns the hash of its stored form. It may be repeated.
+func writePart(ctx context.Context, store remotestore.Store, name string, part int64, m shard.Manifest) (sum string, err error) {
+	body, err := m.Encode()
+	if err != nil {
+		return "", err
+	}
+	return checksum(body), create(ctx, store, partKey(name, m.Shard, part), body)
+}
