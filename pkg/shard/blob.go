@@ -61,20 +61,25 @@ func (s *Shard) Download(ctx context.Context, seg Segment, path string) error {
 	return nil
 }
 
-// HasBlob tells whether a blob is in the store with its full size.
+// ReservationLife is how long a reservation keeps garbage collection from a blob, at least.
+const ReservationLife = 7 * 24 * time.Hour
+
+// HasBlob tells whether a blob that was reserved and uploaded may still be committed: it is in the store with its full
+// size and was written less than half of ReservationLife ago. From then on it must be made again, because the
+// collector may soon take it; the other half is for clocks that differ and for the commit.
 func (s *Shard) HasBlob(ctx context.Context, blob Blob) (bool, error) {
 	for o, err := range s.store.List(ctx, s.blobKey(blob.Name), "") {
 		if err != nil {
 			return false, fmt.Errorf("look for blob %s: %w", blob.Name, err)
 		}
-		return o.Bytes == blob.Bytes, nil
+		return o.Bytes == blob.Bytes && time.Since(o.Modified) < ReservationLife/2, nil
 	}
 	return false, nil
 }
 
 // Reserve keeps garbage collection from a blob that no manifest names yet. It is for blobs that may wait for their
 // commit for longer than the collector's grace: call it before Upload, and Unreserve after the commit. A reservation
-// whose owner died is the collector's to judge, by its age.
+// whose owner died is the collector's to judge, by its age: see ReservationLife.
 func (s *Shard) Reserve(ctx context.Context, blob BlobName, task string) error {
 	if err := s.store.Put(ctx, s.pendingKey(blob), []byte(task+"\n")); err != nil {
 		return fmt.Errorf("reserve blob: %w", err)
@@ -125,6 +130,7 @@ func (s *Shard) list(ctx context.Context, dir string) iter.Seq2[StoredBlob, erro
 type StoredGeneration struct {
 	Generation uint64
 	At         time.Time // when it was committed, by the store's clock
+	Bytes      int64     // of the manifest
 }
 
 // Generations lists the manifests after a generation, in order.
@@ -140,7 +146,7 @@ func (s *Shard) Generations(ctx context.Context, after uint64) iter.Seq2[StoredG
 				return
 			}
 			g, ok := s.parseManifestKey(o.Key)
-			if ok && !yield(StoredGeneration{g, o.Modified}, nil) {
+			if ok && !yield(StoredGeneration{g, o.Modified, o.Bytes}, nil) {
 				return
 			}
 		}

@@ -13,6 +13,7 @@
 //	<shard>/hint                                    a generation, 20 digits; overwritten, may lag behind
 //	<shard>/blob/<sha256, 64 hex>-<uuid>            a segment file; written once
 //	<shard>/pending/<name of a blob>                the blob is about to be committed; see [Shard.Reserve]
+//	<shard>/gc/…                                    the garbage collector's own, see package remotegc
 //
 // # Promises
 //

@@ -17,6 +17,9 @@ const (
 	blobDir     = "blob/"
 	pendingDir  = "pending/"
 	hintName    = "hint"
+
+	// GarbageDir is the folder in a shard that belongs to its garbage collector.
+	GarbageDir = "gc/"
 )
 
 // CheckName tells what is wrong with the name of a shard. A name is a key of the store, such as "books/0", none of
@@ -30,7 +33,7 @@ func CheckName(name string) error {
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		switch part + "/" {
-		case manifestDir, blobDir, pendingDir, hintName + "/":
+		case manifestDir, blobDir, pendingDir, GarbageDir, hintName + "/":
 			return fmt.Errorf("shard name %q: %q is a name inside of shards", name, part)
 		}
 	}
