@@ -31,7 +31,7 @@ func (r *run) build(ctx context.Context, inputs []shard.Segment) (output []shard
 	defer release()
 
 	r.progress.enter(merging, expectedBytes(inputs))
-	out, err := shard.MergeSegments(ctx, files, scratch.Path("output"), r.progress.wrote)
+	out, err := shard.MergeSegments(ctx, files, scratch.Path("output"), r.wrote(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,24 @@ func (r *run) build(ctx context.Context, inputs []shard.Segment) (output []shard
 	if err := r.shard.Upload(ctx, blob, scratch.Path("output")); err != nil {
 		return nil, err
 	}
+	if r.worker.Cache != nil {
+		if err := r.worker.Cache.Adopt(out, scratch.Path("output")); err != nil {
+			r.Log.Warn("merged segment is not kept here, it will be downloaded", "error", err)
+		}
+	}
 	return []shard.Segment{out}, nil
+}
+
+// wrote returns what is called while a merge writes its output.
+func (r *run) wrote(ctx context.Context) func(written int64) {
+	last := int64(0)
+	return func(written int64) {
+		r.progress.wrote(written)
+		if r.worker.Throttle != nil {
+			r.worker.Throttle(ctx, written-last)
+		}
+		last = written
+	}
 }
 
 // fetch returns the files of the inputs. release must be called when they are not needed any more.
@@ -82,7 +99,7 @@ func (r *run) fetch(ctx context.Context, inputs []shard.Segment, scratch *shard.
 // expectedBytes is about what the merge will write: the share of the inputs that is not deleted.
 func expectedBytes(inputs []shard.Segment) (bytes int64) {
 	for _, s := range inputs {
-		bytes += int64(float64(s.Bytes) * float64(s.Live) / float64(s.Docs))
+		bytes += liveBytes(s)
 	}
 	return bytes
 }

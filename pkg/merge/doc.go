@@ -7,5 +7,8 @@
 // It may run any number of times, on any nodes, at the same time: at most one run has an effect. The others find that
 // the inputs are gone or that the task is applied, and succeed without one; [Result] says which.
 //
-// The checkpoint is taken when the result is uploaded: a run after that only commits.
+// A force merge ([ForceParams]) is a second type, a parent: it plans rounds of merges, on the newest generation each, and
+// waits for them as its children.
+//
+// The checkpoint of a merge is taken when the result is uploaded: a run after that only commits.
 package merge

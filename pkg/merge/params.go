@@ -114,7 +114,8 @@ type Result struct {
 	NoEffect string `json:"no_effect,omitempty"`
 
 	SegmentsIn  int    `json:"segments_in"`
-	SegmentsOut int    `json:"segments_out"` // 0 when no document was left
+	SegmentsOut int    `json:"segments_out"`      // 0 when no document was left
+	Segment     uint64 `json:"segment,omitempty"` // ID of the merged one, where it is in the shard
 	BytesIn     int64  `json:"bytes_in"`
 	BytesOut    int64  `json:"bytes_out"`
 	Docs        uint64 `json:"docs"`        // of the merged segment

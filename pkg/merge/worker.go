@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
@@ -28,15 +29,19 @@ type Config struct {
 
 	// Node is written into manifests, for people.
 	Node string
+
+	// Throttle, if not nil, is called with the bytes that merges have just written to the disk, and holds them back by
+	// blocking until they may go on or ctx ends.
+	Throttle func(ctx context.Context, bytes int64)
 }
 
-// Register adds the type to a mux, with a worker on a store and a scratch folder of its own. It removes what dead
+// Register adds both types to a mux, with workers on a store and a scratch folder of their own. It removes what dead
 // processes have left in the folder.
 func Register(mux *task.Mux, store remotestore.Store, scratch string, options ...task.Option) error {
 	return RegisterWith(mux, Config{Store: store, Scratch: scratch}, options...)
 }
 
-// RegisterWith is Register with all settings.
+// RegisterWith is Register with all settings; the options are for merges alone.
 func RegisterWith(mux *task.Mux, cfg Config, options ...task.Option) error {
 	if _, err := shard.SweepScratch(cfg.Scratch); err != nil {
 		return fmt.Errorf("register merges: %w", err)
@@ -44,6 +49,7 @@ func RegisterWith(mux *task.Mux, cfg Config, options ...task.Option) error {
 	w := &worker{cfg}
 	defaults := []task.Option{task.Guarded(), task.Stall(stallTimeout)}
 	task.Handle(mux, Type, w.work, append(defaults, options...)...)
+	task.Handle(mux, ForceType, w.force, task.Guarded())
 	return nil
 }
 
@@ -198,6 +204,9 @@ func (r *run) commit(ctx context.Context, done built) error {
 	r.result.Generation = max(r.result.Generation, m.Generation)
 	for _, out := range done.output {
 		r.result.SegmentsOut, r.result.BytesOut, r.result.Docs = 1, out.Bytes, out.Docs
+		if i := slices.IndexFunc(m.Segments, func(s shard.Segment) bool { return s.Blob == out.Blob }); i >= 0 {
+			r.result.Segment = m.Segments[i].ID
+		}
 		if err == nil || errors.Is(err, shard.ErrNoEffect) {
 			r.unreserve(ctx, out.Blob)
 		}

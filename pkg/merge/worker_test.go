@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,7 +36,7 @@ func TestMergeReplacesItsInputs(t *testing.T) {
 	moved := before.Bytes() + after.Bytes()
 	r := resultOf(t, x)
 	require.Equal(t, Result{
-		Shard: "books/0", Generation: after.Generation, SegmentsIn: 4, SegmentsOut: 1, BytesIn: before.Bytes(), BytesOut: after.Bytes(),
+		Shard: "books/0", Generation: after.Generation, SegmentsIn: 4, SegmentsOut: 1, Segment: 5, BytesIn: before.Bytes(), BytesOut: after.Bytes(),
 		Docs: 197, BytesMoved: r.BytesMoved,
 	}, r)
 	require.Greater(t, r.BytesMoved, moved)
@@ -80,8 +81,29 @@ func TestMergeWithACacheDownloadsNothingTwice(t *testing.T) {
 		return nil
 	}}})
 	require.NoError(t, n.definition.Do(t.Context(), execution(t, before, before.Segments, 1, nil)))
-	require.Equal(t, want, f.contents(t))
+	require.NoError(t, f.store.Delete(t.Context(), "books/0/blob/"+string(f.newest(t).Segments[0].Blob)))
+	require.Equal(t, want, f.contents(t), "the cache has the merged segment, too")
 	n.cleanScratch(t)
+}
+
+func TestAThrottleSeesEveryByteThatIsWritten(t *testing.T) {
+	t.Parallel()
+	f := filled(t)
+	before, written, calls := f.newest(t), int64(0), 0
+	n := newNode(t, Config{Store: f.store, Throttle: func(_ context.Context, bytes int64) {
+		written += bytes
+		calls++
+	}})
+	require.NoError(t, n.definition.Do(t.Context(), execution(t, before, before.Segments, 1, nil)))
+	require.InEpsilon(t, f.newest(t).Bytes(), written, 0.05)
+	require.Greater(t, calls, 1, "it can hold a merge back before its end")
+
+	n = newNode(t, Config{Store: f.store, Throttle: func(ctx context.Context, _ int64) { <-ctx.Done() }})
+	f.write(t, 300, 310)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	m := f.newest(t)
+	require.ErrorIs(t, n.definition.Do(ctx, execution(t, m, m.Segments, 1, nil)), context.Canceled)
 }
 
 func TestWhatIsDeletedDuringAMergeStaysDeleted(t *testing.T) {
