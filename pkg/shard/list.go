@@ -27,6 +27,9 @@ func names(ctx context.Context, store remotestore.Store, folder string, yield fu
 		if err != nil {
 			return yield("", fmt.Errorf("list shards: %w", err)) && false
 		}
+		if strings.HasPrefix(f, apart) {
+			continue
+		}
 		switch strings.TrimPrefix(f, folder) {
 		case manifestDir, blobDir:
 			isShard = true

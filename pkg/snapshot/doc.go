@@ -8,10 +8,10 @@
 //
 // A store and a repository look alike:
 //
-//	_snapshot/<name>/begun.json                                    see [Document]; created first: it takes the name
-//	_snapshot/<name>/shard/<shard>/manifest/<part, 20 digits>.json a manifest of the shard; its blobs are pinned
-//	_snapshot/<name>/snapshot.json                                 see [Document]; created last: the snapshot is complete
-//	_repository/<shard>/blob/<sha256>-<uuid>                       a segment file, in a repository
+//	_snapshot/<name>/begun.json                          see [Document]; created first: it takes the name
+//	_snapshot/<name>/part/<shard>-<hash>-<part>.json     a manifest of the shard, whose blobs are pinned; part has 20 digits
+//	_snapshot/<name>/snapshot.json                       see [Document]; created last: the snapshot is complete
+//	<shard>/blob/<sha256>-<uuid>                         segment files: in the store the shard's own, in a repository copies
 //
 // While a copy to the repository runs, the store has a snapshot <name>@copy that pins what is being copied.
 //

@@ -63,7 +63,10 @@ func pinsExcept(ctx context.Context, store remotestore.Store, except string) ite
 			case at.kind == documentName: // its key comes behind those of its parts
 				err = checkParts(ctx, store, at.name, listed)
 			case at.kind == partsDir:
-				m, _, err = readPart(ctx, store, at.name, at.shard, at.part)
+				m, _, err = readPart(ctx, store, o.Key)
+				if err == nil && slug(m.Shard) != at.slug {
+					err = fmt.Errorf("%s: %w: it is a manifest of shard %s", o.Key, shard.ErrCorrupt, m.Shard)
+				}
 				if errors.Is(err, shard.ErrNotFound) { // deleted since it was listed
 					err = nil
 				}
@@ -73,7 +76,7 @@ func pinsExcept(ctx context.Context, store remotestore.Store, except string) ite
 				return
 			}
 			for _, s := range m.Segments {
-				if !yield(Pin{at.shard, m.Generation, s.Blob}, nil) {
+				if !yield(Pin{m.Shard, m.Generation, s.Blob}, nil) {
 					return
 				}
 			}
@@ -99,8 +102,7 @@ func checkParts(ctx context.Context, store remotestore.Store, name string, liste
 }
 
 // readPart returns a manifest of a snapshot and the hash of its stored form. The blobs of a part in a repository are there.
-func readPart(ctx context.Context, store remotestore.Store, name, of string, part int64) (m shard.Manifest, sum string, err error) {
-	key := partKey(name, of, part)
+func readPart(ctx context.Context, store remotestore.Store, key string) (m shard.Manifest, sum string, err error) {
 	body, err := get(ctx, store, key)
 	if err != nil {
 		return shard.Manifest{}, "", err
@@ -108,10 +110,23 @@ func readPart(ctx context.Context, store remotestore.Store, name, of string, par
 	if m, err = shard.Decode(body); err != nil {
 		return shard.Manifest{}, "", fmt.Errorf("%s: %w", key, err)
 	}
-	if m.Shard != of {
-		return shard.Manifest{}, "", fmt.Errorf("%s: %w: it is a manifest of shard %s", key, shard.ErrCorrupt, m.Shard)
-	}
 	return m, checksum(body), nil
+}
+
+// readPartOf returns the manifest that a document names; its hash must be the one written there.
+func readPartOf(ctx context.Context, store remotestore.Store, name string, p Part) (shard.Manifest, error) {
+	key := partKey(name, p.Shard, p.Part)
+	m, sum, err := readPart(ctx, store, key)
+	switch {
+	case err != nil:
+		return shard.Manifest{}, err
+	case m.Shard != p.Shard || m.Generation != p.Generation:
+		return shard.Manifest{}, fmt.Errorf("%s: %w: it is generation %d of shard %s, not %d of %s",
+			key, shard.ErrCorrupt, m.Generation, m.Shard, p.Generation, p.Shard)
+	case sum != p.SHA256:
+		return shard.Manifest{}, fmt.Errorf("%s: %w: its SHA-256 is %s, snapshot %s was made with %s", key, shard.ErrCorrupt, sum, name, p.SHA256)
+	}
+	return m, nil
 }
 
 // writePart keeps a manifest in a snapshot and returns the hash of its stored form. It may be repeated.

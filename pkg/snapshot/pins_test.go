@@ -151,10 +151,13 @@ func TestKeysComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
 	for _, want := range []located{
 		{"n", partsDir, "books/0", 7},
-		{"n@copy", partsDir, "shard/snapshot.json", 1 << 62},
-		{"n", partsDir, "a.json", 0},
+		{"n@copy", partsDir, "..part/snapshot.json", 1 << 62},
+		{"n", partsDir, strings.Repeat("long/", 100) + "x", 0},
 	} {
-		got, err := parseKey(partKey(want.name, want.shard, want.part))
+		key := partKey(want.name, want.slug, want.part)
+		require.NoError(t, remotestore.CheckKey(key))
+		got, err := parseKey(key)
+		want.slug = slug(want.slug)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -163,7 +166,7 @@ func TestKeysComeBackAsTheyWere(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "n", got.name)
 	}
-	for _, key := range []string{"_snapshot/x", "_snapshot/n/shard/books/7.json", "_snapshot/n/shard/books/manifest/7.json", "other/n/begun.json"} {
+	for _, key := range []string{"_snapshot/x", "_snapshot/n/part/books-7.json", "_snapshot/n/part/00000000000000000007.json", "_snapshot/n/parts/x-00000000000000000007.json", "other/n/begun.json"} {
 		_, err := parseKey(key)
 		require.ErrorIs(t, err, shard.ErrFormat, key)
 	}
