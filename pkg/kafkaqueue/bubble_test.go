@@ -44,7 +44,7 @@ func bubble(t *testing.T, test func(w *world), options ...kfake.Opt) {
 		require.NoError(t, err)
 		t.Cleanup(kafka.Close)
 		w.kafka = kafka
-		w.cfg = Config{Brokers: kafka.ListenAddrs(), Dialer: w.net.DialContext, Log: slog.New(w.log)}
+		w.cfg = Config{Brokers: kafka.ListenAddrs(), Dialer: w.net.DialContext, FetchWait: 5 * time.Second, Log: slog.New(w.log)}
 		test(w)
 	})
 }

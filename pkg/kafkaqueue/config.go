@@ -38,6 +38,11 @@ type Config struct {
 	// replaces SessionTimeout.
 	ServerSideBalancer bool
 
+	// FetchWait is how long a broker may hold a fetch for which it has no
+	// records. Shorter costs requests of idle nodes; longer lets a partition whose
+	// window was full wait behind the others' empty fetch. Default 1 s.
+	FetchWait time.Duration
+
 	// WindowRecords bounds the records per partition between the watermark and
 	// the position, finished ones included. Default 4096.
 	WindowRecords int
@@ -100,6 +105,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	orDuration(&c.SessionTimeout, 10*time.Second)
+	orDuration(&c.FetchWait, time.Second)
 	orDuration(&c.Tick, 100*time.Millisecond)
 	orDuration(&c.Topics.TaskRetention, 14*day)
 	orDuration(&c.Topics.ResultsRetention, minResultsAge)
@@ -148,6 +154,7 @@ func (c Config) Validate() error {
 	check(c.SASL.Mechanism == "" || c.SASL.Username != "" && c.SASL.Password != "", "SASL needs a username and a password")
 	check(c.SASL.Mechanism != "" || c.SASL.Username == "", "a SASL username without a mechanism")
 	check(c.SessionTimeout >= time.Second, "session timeout %s: at least 1s", c.SessionTimeout)
+	check(c.FetchWait >= 10*time.Millisecond && c.FetchWait <= 30*time.Second, "fetch wait %s: from 10ms to 30s", c.FetchWait)
 	check(c.WindowRecords >= maxPoll, "window of %d records: at least %d", c.WindowRecords, maxPoll)
 	check(c.WindowBytes >= 1<<20, "window of %d bytes: at least 1 MiB", c.WindowBytes)
 	check(c.Tick > 0 && c.Tick <= time.Second, "tick %s: more than 0, at most 1s", c.Tick)

@@ -72,9 +72,7 @@ func newMember(cfg Config, group string, topics []string, hooks Hooks, options .
 		kgo.KeepRetryableFetchErrors(),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.KeepControlRecords(),
 		kgo.AdjustFetchOffsetsFn(m.starting), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost),
-		// A partition that may be fetched again waits for the fetch under way,
-		// which the broker holds while the others (a return topic) are empty.
-		kgo.FetchMaxWait(250*time.Millisecond),
+		kgo.FetchMaxWait(cfg.FetchWait),
 		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.MaxDecompressBatchBytes(64<<20),
 		kgo.MetadataMaxAge(time.Minute), // new partitions are found within it
 	)

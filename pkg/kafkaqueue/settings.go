@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -30,7 +29,29 @@ type Settings struct {
 	ready chan struct{}
 
 	mu     sync.Mutex
-	values map[string][]byte
+	newest map[string]SettingVersion
+}
+
+// SettingVersion is one value that a setting had.
+type SettingVersion struct {
+	Key    string
+	Value  []byte    // nil: unset
+	By     string    // who set it, as far as they told
+	At     time.Time // by the clock of whoever set it
+	Offset int64     // in the settings topic
+}
+
+// setBy is the header that names who set a setting.
+const setBy = "set-by"
+
+func versionOf(r *kgo.Record) SettingVersion {
+	v := SettingVersion{Key: string(r.Key), Value: bytes.Clone(r.Value), At: r.Timestamp, Offset: r.Offset}
+	for _, h := range r.Headers {
+		if h.Key == setBy {
+			v.By = task.Cut(string(h.Value))
+		}
+	}
+	return v
 }
 
 // NewSettings does not connect yet.
@@ -39,7 +60,7 @@ func NewSettings(cfg Config) (*Settings, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	return &Settings{cfg: cfg, topic: names{cfg.Prefix}.settings(), ready: make(chan struct{}), values: map[string][]byte{}}, nil
+	return &Settings{cfg: cfg, topic: names{cfg.Prefix}.settings(), ready: make(chan struct{}), newest: map[string]SettingVersion{}}, nil
 }
 
 // Ready is closed when everything that was set before Run is known.
@@ -48,9 +69,15 @@ func (s *Settings) Ready() <-chan struct{} { return s.ready }
 // Get returns the newest value of key; false when it was never set, or unset.
 // The value must not be changed.
 func (s *Settings) Get(key string) ([]byte, bool) {
+	v, ok := s.Version(key)
+	return v.Value, ok
+}
+
+// Version is [Settings.Get] with who set it, and when.
+func (s *Settings) Version(key string) (SettingVersion, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ok := s.values[key]
+	v, ok := s.newest[key]
 	return v, ok
 }
 
@@ -58,7 +85,11 @@ func (s *Settings) Get(key string) ([]byte, bool) {
 func (s *Settings) All() map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.values)
+	all := make(map[string][]byte, len(s.newest))
+	for key, v := range s.newest {
+		all[key] = v.Value
+	}
+	return all
 }
 
 // Run follows the topic until ctx ends, which is no error. changed is called
@@ -147,29 +178,45 @@ func (s *Settings) ends(ctx context.Context, client *kgo.Client, said *complaint
 }
 
 func (s *Settings) apply(r *kgo.Record, changed func(string, []byte)) {
-	key, value := string(r.Key), bytes.Clone(r.Value)
+	v := versionOf(r)
 	s.mu.Lock()
-	old, was := s.values[key]
-	if value == nil {
-		delete(s.values, key)
+	old, was := s.newest[v.Key]
+	if v.Value == nil {
+		delete(s.newest, v.Key)
 	} else {
-		s.values[key] = value
+		s.newest[v.Key] = v
 	}
 	s.mu.Unlock()
-	if was != (value != nil) || !bytes.Equal(old, value) {
-		changed(key, value)
+	if was != (v.Value != nil) || !bytes.Equal(old.Value, v.Value) {
+		changed(v.Key, v.Value)
 	}
+}
+
+// ReadSettings calls fn for every version of every setting that the topic still
+// has, the oldest first, until its end as it was at the call: the newest of
+// each key, and those that it replaced in the last days. It ends with fn's
+// first error.
+func ReadSettings(ctx context.Context, cfg Config, fn func(SettingVersion) error) error {
+	return readTopic(ctx, cfg, names{cfg.Prefix}.settings(), time.Time{}, func(r *kgo.Record) error { return fn(versionOf(r)) })
 }
 
 // Set stores a setting for all processes, and returns when Kafka has it; nil
 // unsets it. When ctx ends first the error is [ErrUnknown].
 func (p *Producer) Set(ctx context.Context, key string, value []byte) error {
+	return p.SetBy(ctx, key, value, "")
+}
+
+// SetBy is [Producer.Set] for the history: by says who sets it.
+func (p *Producer) SetBy(ctx context.Context, key string, value []byte, by string) error {
 	if key == "" || len(key) > MaxSettingKeyBytes || len(value) > MaxSettingValueBytes {
 		return fmt.Errorf("%w: a setting has a key of 1 to %d bytes and at most %d bytes of value", task.ErrInvalid, MaxSettingKeyBytes, MaxSettingValueBytes)
 	}
 	acked := make(chan error, 1)
 	pub := &publication{producer: p, kind: kindSetting, acked: func(err error) { acked <- err }}
 	pub.record = kgo.Record{Topic: p.names.settings(), Key: []byte(key), Value: value, Timestamp: time.Now()}
+	if by != "" {
+		pub.record.Headers = []kgo.RecordHeader{{Key: setBy, Value: []byte(task.Cut(by))}}
+	}
 	p.publish(pub) //nolint:contextcheck // what is published outlives its caller
 	select {
 	case err := <-acked:

@@ -73,6 +73,40 @@ func TestSettingsAreReadWholeAndFollowed(t *testing.T) {
 	})
 }
 
+func TestTheHistoryOfSettingsTellsWhoAndWhen(t *testing.T) {
+	bubble(t, func(w *world) {
+		t := w.T
+		w.topics()
+		p := w.producer()
+		started := time.Now()
+		require.NoError(t, p.SetBy(t.Context(), "offline.merge", []byte("off"), "ann"))
+		time.Sleep(time.Hour)
+		require.NoError(t, p.Set(t.Context(), "other", []byte("1")))
+		require.NoError(t, p.SetBy(t.Context(), "offline.merge", nil, "bob"))
+		var all []SettingVersion
+		require.NoError(t, ReadSettings(t.Context(), w.cfg, func(v SettingVersion) error {
+			v.At = v.At.Truncate(time.Minute)
+			all = append(all, v)
+			return nil
+		}))
+		minute := started.Truncate(time.Minute)
+		require.Len(t, all, 3)
+		for i := range all {
+			require.True(t, all[i].At.Equal(minute) == (i == 0), all[i].At)
+			all[i].At = time.Time{}
+		}
+		require.Equal(t, []SettingVersion{
+			{Key: "offline.merge", Value: []byte("off"), By: "ann"},
+			{Key: "other", Value: []byte("1"), Offset: 1},
+			{Key: "offline.merge", By: "bob", Offset: 2},
+		}, all)
+		s := w.settings(func(string, []byte) {})
+		<-s.Ready()
+		require.NoError(t, p.SetBy(t.Context(), "offline.merge", []byte("always"), "cid"))
+		w.eventually(time.Minute, func() bool { v, _ := s.Version("offline.merge"); return v.By == "cid" }, "it is followed")
+	})
+}
+
 func TestASettingThatIsNotAcknowledgedIsUnknown(t *testing.T) {
 	bubble(t, func(w *world) {
 		t := w.T

@@ -87,6 +87,9 @@ func (c Config) specs(types []string) []spec {
 	return list
 }
 
+// settingsHistory is how long at least a version of a setting that was replaced can be read.
+const settingsHistory = 7 * 24 * time.Hour
+
 // configs are the settings that a new topic gets.
 func (s spec) configs(minInsync int) map[string]*string {
 	set := map[string]string{
@@ -98,6 +101,8 @@ func (s spec) configs(minInsync int) map[string]*string {
 		set["cleanup.policy"] = "delete"
 		set["retention.ms"] = strconv.FormatInt(s.keep.Milliseconds(), 10)
 		set["retention.bytes"] = "-1"
+	} else {
+		set["min.compaction.lag.ms"] = strconv.FormatInt(settingsHistory.Milliseconds(), 10)
 	}
 	if s.appendTime {
 		set["message.timestamp.type"] = "LogAppendTime"
