@@ -11,7 +11,8 @@ import (
 )
 
 // Names yields the names of all shards in a folder of the store, such as "books/" (the shard "books" is one of them),
-// or in all of it when prefix is empty. A shard is what has a generation or a blob. The cost grows with the number of
+// or in all of it when prefix is empty. A shard is what has a generation or a blob; folders of
+// the store that start with an underscore hold other things. The cost grows with the number of
 // shards, and not with what is in them where the store can list folders: see [remotestore.Folders].
 func Names(ctx context.Context, store remotestore.Store, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
@@ -35,7 +36,9 @@ func names(ctx context.Context, store remotestore.Store, folder string, yield fu
 			isShard = true
 		case pendingDir, GarbageDir:
 		default:
-			inner = append(inner, f)
+			if f[0] != '_' {
+				inner = append(inner, f)
+			}
 		}
 	}
 	if name := strings.TrimSuffix(folder, "/"); isShard && CheckName(name) == nil && !yield(name, nil) {

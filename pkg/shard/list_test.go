@@ -43,6 +43,7 @@ func TestNamesFindsEveryShard(t *testing.T) {
 			require.NoError(t, store.Put(t.Context(), name+"/gc/clock", nil))
 		}
 		require.NoError(t, store.Put(t.Context(), "other/files/x", nil))
+		require.NoError(t, store.Put(t.Context(), "_snapshot/blob/part/x", nil))
 		require.NoError(t, store.Put(t.Context(), "_snapshot/blob/begun.json", nil))
 		require.Equal(t, []string{"a/b/c", "books", "books/0", "books/10", "films"}, allNames(t, store, ""))
 		require.Equal(t, []string{"books", "books/0", "books/10"}, allNames(t, store, "books/"))
