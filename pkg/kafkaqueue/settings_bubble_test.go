@@ -92,7 +92,7 @@ func TestTheHistoryOfSettingsTellsWhoAndWhen(t *testing.T) {
 		minute := started.Truncate(time.Minute)
 		require.Len(t, all, 3)
 		for i := range all {
-			require.True(t, all[i].At.Equal(minute) == (i == 0), all[i].At)
+			require.Equal(t, i == 0, all[i].At.Equal(minute), all[i].At)
 			all[i].At = time.Time{}
 		}
 		require.Equal(t, []SettingVersion{
