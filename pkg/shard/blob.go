@@ -87,6 +87,21 @@ func (s *Shard) Reserve(ctx context.Context, blob BlobName, task string) error {
 	return nil
 }
 
+// ReservedBy returns the task that a blob is reserved for; empty if it is not reserved.
+func (s *Shard) ReservedBy(ctx context.Context, blob BlobName) (task string, err error) {
+	if err := blob.Check(); err != nil {
+		return "", err
+	}
+	body, err := s.store.Get(ctx, s.pendingKey(blob), remotestore.All)
+	if errors.Is(err, remotestore.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read reservation: %w", err)
+	}
+	return strings.TrimSuffix(string(body), "\n"), nil
+}
+
 // Unreserve ends a reservation. It is no error if there is none.
 func (s *Shard) Unreserve(ctx context.Context, blob BlobName) error {
 	if err := s.store.Delete(ctx, s.pendingKey(blob)); err != nil {
