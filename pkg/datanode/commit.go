@@ -176,6 +176,7 @@ type draft struct {
 	bad    map[int]error // ops whose documents cannot be indexed
 	effect *effect
 	built  []shard.Document
+	by     *shard.Mapping // that built it
 	output *shard.Segment // of built; uploaded
 	path   string
 }
@@ -251,9 +252,11 @@ func (d *draft) check(op int, doc shard.Document) bool {
 	return err != nil
 }
 
-// build makes and uploads the segment, unless that of the same documents is there already.
+// build makes and uploads the segment, unless that of the same documents is there already. A reindex in place changes
+// the mapping.
 func (d *draft) build(ctx context.Context) error {
-	if sameDocs(d.built, d.effect.docs) {
+	mapping := d.sh.mappingNow()
+	if sameDocs(d.built, d.effect.docs) && d.by == mapping {
 		return nil
 	}
 	d.discard()
@@ -261,7 +264,7 @@ func (d *draft) build(ctx context.Context) error {
 		return nil
 	}
 	d.path = filepath.Join(d.sh.node.scratch, uuid.NewString())
-	seg, err := shard.BuildSegment(ctx, d.path, d.sh.mappingNow(), d.effect.docs)
+	seg, err := shard.BuildSegment(ctx, d.path, mapping, d.effect.docs)
 	if err != nil {
 		return err
 	}
@@ -276,7 +279,7 @@ func (d *draft) build(ctx context.Context) error {
 	if err := d.sh.node.cache.Adopt(seg, d.path); err != nil {
 		return err
 	}
-	d.built, d.output, d.path = d.effect.docs, &seg, ""
+	d.built, d.by, d.output, d.path = d.effect.docs, mapping, &seg, ""
 	return nil
 }
 
@@ -287,7 +290,7 @@ func (d *draft) discard() {
 			d.sh.log.Warn("half built segment not removed", "error", err)
 		}
 	}
-	d.built, d.output, d.path = nil, nil, ""
+	d.built, d.by, d.output, d.path = nil, nil, nil, ""
 }
 
 func sameDocs(a, b []shard.Document) bool {
