@@ -139,6 +139,12 @@ func TestCancel(t *testing.T) {
 			require.Equal(t, task.Cancelled, a.State.Status)
 			require.Equal(t, Granted, f.claim("node", "call", first("parent2/1")).Verdict)
 		})
+		t.Run("nor are those of one that failed", func(t *testing.T) {
+			f.settle(first("failed").settle(f.grant("call", first("failed")).Lease, task.Failed))
+			require.Equal(t, task.Cancelled, f.claim("node", "call", first("failed/1")).State.Status)
+			f.settle(first("done").settle(f.grant("call", first("done")).Lease, task.Success))
+			require.Equal(t, Granted, f.claim("node", "call", first("done/1")).Verdict)
+		})
 		t.Run("while Redis may have forgotten", func(t *testing.T) {
 			f.raw.Del(f.ctx(), f.keys.epoch(Bucket("cold")))
 			_, _, err := f.Cancel(f.ctx(), "cold", nil)

@@ -149,7 +149,7 @@ func everything(t *testing.T, f *fixture) {
 	require.Equal(t, 1, f.hop(record.hop(lease)).Hop)
 	require.Equal(t, Done, f.settle(record.settle(lease, task.Failed)).Verdict)
 	f.published("every")
-	child := first("every/1")
+	child := first("family/1")
 	require.Equal(t, Done, f.settle(child.settle(f.grant("call", child).Lease, task.Success)).Verdict)
 	_, err := f.Submit(f.ctx(), []Submission{{ID: "waits"}})
 	require.NoError(t, err)

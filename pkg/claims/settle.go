@@ -24,7 +24,9 @@ type Settlement struct {
 	// Interrupted: the run ended for no fault of its own. The attempt stays,
 	// nothing is owed, and any copy of the record may be claimed at once.
 	Interrupted bool
-	Reason      task.Reason // with Failed
+	// Waiting: as Interrupted, for children, and it may be so any number of times.
+	Waiting bool
+	Reason  task.Reason // with Failed
 	// Fresh: the claim is younger than half of Config.Retention, so a state
 	// that is absent was lost and may be written.
 	Fresh bool
@@ -138,7 +140,7 @@ func (x *Settlement) check() error {
 	if !x.Status.Terminal() && x.Status != task.Unassigned || x.Status > task.Cancelled {
 		err = errors.Join(err, fmt.Errorf("%w: a settlement as %v", ErrInvalid, x.Status))
 	}
-	if x.Interrupted && x.Status != task.Unassigned {
+	if (x.Interrupted || x.Waiting) && x.Status != task.Unassigned {
 		err = errors.Join(err, fmt.Errorf("%w: an interruption as %v", ErrInvalid, x.Status))
 	}
 	return err
@@ -147,7 +149,11 @@ func (x *Settlement) check() error {
 func (x *Settlement) options(failed, root int) string {
 	reason, _ := reasonCode(x.Reason) // checked before
 	o := append(make([]byte, 0, 13), byte('0'+x.Status))
-	o = appendFlag(o, x.Interrupted)
+	if x.Waiting {
+		o = append(o, 'w')
+	} else {
+		o = appendFlag(o, x.Interrupted)
+	}
 	o = appendFlag(o, x.Fresh)
 	o = appendFlag(o, x.Wake)
 	o = append(o, reason)

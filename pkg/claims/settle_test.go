@@ -165,6 +165,18 @@ func TestSettle(t *testing.T) {
 			require.NoError(f.t, err)
 			require.Equal(f.t, task.Success, f.settle(s).Status)
 		}},
+		{"a wait for children is free at once and counts as nothing", func(f *fixture) {
+			s := record.settle(f.grant("call", record).Lease, task.Unassigned)
+			s.Waiting = true
+			require.Equal(f.t, Done, f.settle(s).Verdict)
+			st := f.state("t")
+			require.Equal(f.t, task.Unassigned, st.Status)
+			require.True(f.t, st.Published, "nothing is owed")
+			require.Zero(f.t, st.Interrupted)
+			again := f.grant("call2", record)
+			require.Zero(f.t, again.State.Lost)
+			require.Zero(f.t, again.State.Interrupted)
+		}},
 		{"a state outlives the copies that may still come", func(f *fixture) {
 			late := record
 			late.NotBefore = time.Now().Add(30 * 24 * time.Hour)

@@ -140,28 +140,28 @@ func (s *Service) eventOf(e *ended) task.Event {
 	r, run := e.record, e.record.run
 	report := run.execution.Report()
 	event := task.Event{
-		TaskID: r.ID, Type: r.Type, Status: e.outcome.status, Replay: r.Replay, Attempt: r.Attempt,
+		TaskID: r.ID, Type: r.Type, Status: e.verdict.Status, Replay: r.Replay, Attempt: r.Attempt,
 		AllocationID: run.allocation, Parent: task.Parent(r.ID), Node: s.cfg.Name,
 		SubmittedAt: r.SubmittedAt, StartedAt: run.started, CompletedAt: e.at,
-		BytesMoved: report.BytesMoved, Reason: e.outcome.reason, OpaqueID: r.OpaqueID,
+		BytesMoved: report.BytesMoved, Reason: e.verdict.Reason, OpaqueID: r.OpaqueID,
 		TraceParent: run.traceParent, TraceState: run.traceState,
 	}
-	if e.outcome.status == task.Success {
+	if e.verdict.Status == task.Success {
 		event.Result = report.Result
-	} else if e.outcome.err != nil {
-		event.Error = task.Cut(e.outcome.err.Error())
+	} else if e.verdict.Err != nil {
+		event.Error = task.Cut(e.verdict.Err.Error())
 	}
 	return event
 }
 
 // letterOf is the dead letter that goes with a failed run, or nil.
 func letterOf(e *ended) *task.Letter {
-	if e.outcome.status != task.Failed {
+	if e.verdict.Status != task.Failed {
 		return nil
 	}
 	r, s := e.record, e.record.lane.svc
 	letter := &task.Letter{
-		Reason: e.outcome.reason, Class: task.Class(e.outcome.err), Message: task.Cut(e.outcome.err.Error()),
+		Reason: e.verdict.Reason, Class: task.Class(e.verdict.Err), Message: task.Cut(e.verdict.Err.Error()),
 		FirstFailure: r.run.first, LastFailure: e.at, Node: s.cfg.Name, Attempts: r.Attempt, Lost: r.run.lost,
 	}
 	if letter.FirstFailure.IsZero() {

@@ -39,7 +39,7 @@ type lane struct {
 	granted chan *record // to the workers
 	inbox   inbox
 
-	due       waiting // from the return topic: retries and what was detached come first
+	due       waiting // parents, and what comes from the return topic: before what is fresh
 	fresh     waiting
 	parked    parkedHeap
 	active    map[string]*record    // by id: asked for, running, or being settled
@@ -64,6 +64,7 @@ const (
 	slotFreed   noteKind = iota // the worker has returned
 	recordDone                  // finished, or nobody's business any more
 	reask                       // back to the claim loop after a pause
+	awaits                      // its children have not ended: it waits for them without a slot
 	detachLater                 // a running record could not be detached yet
 	revoked                     // some partitions went: drop what waits of them
 	woken                       // a parked id may be free
@@ -214,7 +215,7 @@ func (l *lane) enqueue(r *record) {
 	switch {
 	case l.active[r.ID] != nil:
 		l.twins[r.ID] = append(l.twins[r.ID], r)
-	case r.fromReturnTopic():
+	case r.parent || r.fromReturnTopic():
 		l.due.push(r)
 	default:
 		l.fresh.push(r)
@@ -245,6 +246,9 @@ func (l *lane) read() {
 		case reask:
 			l.release(n.record)
 			l.requeue(n.record, n.pause)
+		case awaits:
+			l.release(n.record)
+			l.await(n.record)
 		case detachLater:
 			if n.record.run != nil {
 				l.running[n.record] = time.Now().Add(detachPause)
@@ -306,10 +310,16 @@ func (l *lane) unpark(now time.Time) {
 	}
 }
 
-// wake lets a parked id ask at once.
+// wake lets a parked id ask at once, and its parent soon: of a thousand
+// children that end together the first wakes it.
 func (l *lane) wake(id string) {
-	if r := l.parkedID[id]; r != nil {
-		r.wakeAt = time.Time{}
+	l.wakeAt(id, time.Time{})
+	l.wakeAt(task.Parent(id), time.Now().Add(familyPause))
+}
+
+func (l *lane) wakeAt(id string, at time.Time) {
+	if r := l.parkedID[id]; r != nil && at.Before(r.wakeAt) {
+		r.wakeAt = at
 		heap.Fix(&l.parked, r.index)
 	}
 }

@@ -99,7 +99,7 @@ func (m *metrics) lane(typ string) *laneMetrics {
 	for v := range l.verdicts {
 		l.verdicts[v] = label("verdict", claims.Verdict(v).String())
 	}
-	for _, end := range []string{endInterrupted, endRetry, task.Success.String(), task.Failed.String(), task.Cancelled.String()} {
+	for _, end := range []string{endInterrupted, endRetry, endWaiting, task.Success.String(), task.Failed.String(), task.Cancelled.String()} {
 		l.ends[end] = label("outcome", end)
 	}
 	return l
@@ -112,14 +112,17 @@ func (l *laneMetrics) claimed(v claims.Verdict) {
 const (
 	endInterrupted = "INTERRUPTED"
 	endRetry       = "RETRY"
+	endWaiting     = "WAITING"
 )
 
-func (l *laneMetrics) ended(o outcome, took time.Duration) {
-	end := o.status.String()
+func (l *laneMetrics) ended(v task.Verdict, took time.Duration) {
+	end := v.Status.String()
 	switch {
-	case o.interrupted:
+	case v.Waiting:
+		end = endWaiting
+	case v.Interrupted:
 		end = endInterrupted
-	case !o.status.Terminal():
+	case !v.Status.Terminal():
 		end = endRetry
 	}
 	l.runs.Add(context.Background(), 1, l.ends[end])

@@ -20,8 +20,10 @@ type record struct {
 	wakeAt time.Time // parked: when to ask again
 	index  int       // in the lane's heap of parked records; -1 outside
 
-	looked bool // fresh, or a look has said that nothing is owed
-	run    *run // set from grant to settlement
+	looked  bool // fresh, or a look has said that nothing is owed
+	parent  bool // it has waited for children: they are done before what is fresh begins
+	planned bool // its checkpoint says more than the record in Kafka does
+	run     *run // set from grant to settlement
 
 	detached atomic.Bool  // its copy is on the return topic, or on the way there
 	hop      atomic.Int64 // the highest number that Kafka has acked: naming a higher one could supersede the only record

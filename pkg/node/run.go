@@ -119,6 +119,7 @@ func (l *lane) begin(r *record, a claims.Answer, asked time.Time) {
 	log := slog.New(&runHandler{l.log.Handler(), r, a.AllocationID})
 	run.traceParent, run.traceState = r.TraceParent, r.TraceState
 	run.execution = task.NewExecution(r.Envelope, r.Params, a.AllocationID, checkpoint, log)
+	run.execution.SetFamily(family{l.svc, r})
 	run.ctx, run.cancel = context.WithCancelCause(l.svc.work)
 	r.run = run
 	if r.leased.IsZero() {
@@ -150,9 +151,9 @@ func (l *lane) execute(r *record) {
 	l.svc.cfg.reach("run.ended")
 	run.cancel(nil)
 	l.note(note{kind: slotFreed, record: r, took: time.Since(started)})
-	o := judge(err, cause, attempts{attempt: r.Attempt, max: l.maxAttempts(r), interrupted: run.interrupted}, l.def.Retry, l.svc.random())
-	l.metrics.ended(o, time.Since(started))
-	run.whenQuiet(func() { l.svc.settler.add(r, o) })
+	v := task.Judge(err, cause, task.Tries{Attempt: r.Attempt, Max: l.maxAttempts(r), Interrupted: run.interrupted}, l.def.Retry, l.svc.random())
+	l.metrics.ended(v, time.Since(started))
+	run.whenQuiet(func() { l.svc.settler.add(r, v) })
 }
 
 // maxAttempts is the task's own limit, or its type's.
@@ -164,12 +165,14 @@ func (l *lane) maxAttempts(r *record) int {
 }
 
 // explain says in one line why an unsettled task waits.
-func explain(r *record, o outcome, limit int) string {
+func explain(r *record, v task.Verdict, note string, limit int) string {
 	switch {
-	case o.interrupted:
-		return fmt.Sprintf("attempt %d was interrupted (%v): free to run again", r.Attempt, o.err)
-	case o.status == task.Unassigned:
-		return task.Cut(fmt.Sprintf("attempt %d of %d in %s: %v", r.Attempt+1, limit, o.delay.Round(time.Millisecond), o.err))
+	case v.Waiting:
+		return "waits for its children: " + note
+	case v.Interrupted:
+		return fmt.Sprintf("attempt %d was interrupted (%v): free to run again", r.Attempt, v.Err)
+	case v.Status == task.Unassigned:
+		return task.Cut(fmt.Sprintf("attempt %d of %d in %s: %v", r.Attempt+1, limit, v.Delay.Round(time.Millisecond), v.Err))
 	default:
 		return ""
 	}

@@ -37,6 +37,8 @@ type publisher interface {
 	Event(e task.Event, acked func(error))
 	Hop(d task.Delivery, acked func(error))
 	DeadLetter(d task.Delivery, l task.Letter, acked func(error))
+	// Submit waits until all are acked, and answers as kafkaqueue's does.
+	Submit(ctx context.Context, tasks []task.Delivery) []error
 }
 
 // Service is one node: it runs the tasks of its types until its context ends.

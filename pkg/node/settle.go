@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -22,10 +23,10 @@ type settler struct {
 	nudge   chan struct{}
 }
 
-// ended is a run whose outcome is to be written.
+// ended is a run whose end is to be written.
 type ended struct {
 	record  *record
-	outcome outcome
+	verdict task.Verdict
 	at      time.Time
 }
 
@@ -33,10 +34,10 @@ func newSettler(svc *Service) *settler {
 	return &settler{svc: svc, nudge: make(chan struct{}, 1)}
 }
 
-// add hands a run's outcome over; no beat names it any more.
-func (s *settler) add(r *record, o outcome) {
+// add hands a run's end over; no beat names it any more.
+func (s *settler) add(r *record, v task.Verdict) {
 	s.mu.Lock()
-	s.waiting = append(s.waiting, ended{r, o, time.Now()})
+	s.waiting = append(s.waiting, ended{r, v, time.Now()})
 	s.mu.Unlock()
 	s.wake()
 }
@@ -120,34 +121,34 @@ func (s *settler) settle(ctx context.Context, batch []ended) {
 }
 
 func (s *settler) settlement(e *ended) claims.Settlement {
-	r, run, o := e.record, e.record.run, e.outcome
+	r, run, v := e.record, e.record.run, e.verdict
 	report := run.execution.Report()
 	info := s.svc.info(r, report)
 	c := claims.Settlement{
-		ID: r.ID, Lease: run.lease, Status: o.status,
+		ID: r.ID, Lease: run.lease, Status: v.Status,
 		Replay: r.Replay, Attempt: r.Attempt, Hop: r.Hop, NotBefore: r.NotBefore,
-		Interrupted: o.interrupted, Reason: o.reason, ParamsHash: r.hash,
+		Interrupted: v.Interrupted, Waiting: v.Waiting, Reason: v.Reason, ParamsHash: r.hash,
 		Fresh: e.at.Sub(run.granted) < s.svc.claims.Config().Retention/2,
-		Wake:  r.copiesAround(),
+		Wake:  r.copiesAround() || task.Parent(r.ID) != "",
 	}
 	switch {
-	case o.status.Terminal():
+	case v.Status.Terminal():
 		info.CompletedAt = e.at
 		info.Checkpoint = nil
-		if o.status == task.Success {
+		if v.Status == task.Success {
 			info.Fraction, info.Result = 1, report.Result
 		}
-	case !o.interrupted:
+	case !v.Interrupted && !v.Waiting:
 		c.Attempt, c.Hop = r.Attempt+1, 0
-		c.NotBefore = e.at.Add(o.delay)
+		c.NotBefore = e.at.Add(v.Delay)
 	}
-	if o.err != nil {
-		info.Error, info.Class = task.Cut(o.err.Error()), task.Class(o.err)
-		if info.FirstFailure.IsZero() && !o.interrupted {
+	if v.Err != nil && !v.Waiting {
+		info.Error, info.Class = task.Cut(v.Err.Error()), task.Class(v.Err)
+		if info.FirstFailure.IsZero() && !v.Interrupted {
 			info.FirstFailure = e.at
 		}
 	}
-	info.Explanation = explain(r, o, r.lane.maxAttempts(r))
+	info.Explanation = explain(r, v, report.Note, r.lane.maxAttempts(r))
 	c.Info = info.Encode()
 	return c
 }
@@ -164,11 +165,16 @@ func (s *settler) answered(e *ended, c *claims.Settlement, a claims.SettleAnswer
 		s.svc.metrics.stale.Add(s.svc.work, 1)
 		r.lane.askAgain(r, 0)
 	case a.Status.Terminal():
-		if a.Status != e.outcome.status { // a cancel request won
-			e.outcome = outcome{status: a.Status, err: task.ErrCancelled}
+		if a.Status != e.verdict.Status { // a cancel request won
+			e.verdict = task.Verdict{Status: a.Status, Err: task.ErrCancelled}
 		}
 		s.svc.effects.terminal(r, s.svc.eventOf(e), c.Hop, letterOf(e), mark{allocation: run.allocation, needed: r.copiesAround()})
-	case e.outcome.interrupted:
+	case e.verdict.Waiting:
+		checkpoint := run.execution.Report().Checkpoint
+		r.planned = !bytes.Equal(checkpoint, r.Checkpoint)
+		r.Checkpoint = checkpoint
+		r.lane.note(note{kind: awaits, record: r})
+	case e.verdict.Interrupted:
 		r.lane.askAgain(r, 0)
 	default:
 		next := r.Delivery

@@ -59,7 +59,8 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 func (w *world) kafka() kafkaqueue.Config {
 	return kafkaqueue.Config{
 		Brokers: []string{w.servers.Addresses.Kafka}, Dialer: w.servers.KafkaDialer,
-		Topics: kafkaqueue.Topics{Partitions: 3, Replication: 1},
+		FetchWait: 5 * time.Second, // hours pass here: each fetch costs
+		Topics:    kafkaqueue.Topics{Partitions: 3, Replication: 1},
 	}
 }
 

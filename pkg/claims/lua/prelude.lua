@@ -54,11 +54,12 @@ local function life(retention, not_before)
   return ms
 end
 
--- banned tells whether one of the states is a cancelled ancestor.
+-- banned tells whether one of the states is an ancestor that failed or is cancelled.
 local function banned(states, first, count)
   for i = first, first + count - 1 do
     local state = states[i]
-    if state and (sub(state, 4, 4) == '1' or sub(state, 2, 2) == '6') and sub(state, 2, 2) ~= '4' then return true end
+    local status = state and sub(state, 2, 2)
+    if state and status ~= '4' and (status >= '5' or sub(state, 4, 4) == '1') then return true end
   end
   return false
 end

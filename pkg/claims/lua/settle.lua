@@ -2,7 +2,8 @@
 --
 -- KEYS  N leases; N states; others (indexes of failures, states of roots)
 -- ARGV  1 retention ms   2 wake channel   3 length of a state key before its id   4 N
---       then per task: lease value, options (status 1, interrupted 2, fresh 3,
+--       then per task: lease value, options (status 1, interrupted 2: '1', or 'w' for
+--       children, which does not count; fresh 3,
 --       wake 4, reason 5, index of failures 6-9, state of the root 10-13;
 --       both among KEYS, 0 for none), blob of the state that results
 -- returns per task
@@ -48,11 +49,13 @@ local function settle(i)
   end
   if forgotten and not lease and not fresh then return 'z' end
 
-  local published, reason, interrupted = '0', sub(options, 5, 5), sub(options, 2, 2) == '1'
+  local published, reason, interrupted = '0', sub(options, 5, 5), sub(options, 2, 2)
   local cancelled = cancel == '1' and status ~= '4'
   if cancelled then
     status, reason = '6', '-'
-  elseif interrupted then
+  elseif interrupted == 'w' then
+    published = state and sub(state, 3, 3) or '1'
+  elseif interrupted == '1' then
     published = state and sub(state, 3, 3) or '1'
     local runs = sub(keep, 3, 4) + 1
     keep = sub(keep, 1, 2) .. format('%02d', runs > 99 and 99 or runs) .. sub(keep, 5)
