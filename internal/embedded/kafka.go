@@ -48,6 +48,7 @@ func (s *Servers) startKafka(ctx context.Context, options Options) error {
 	}
 	s.Broker, s.Addresses.Kafka = cluster, cluster.ListenAddrs()[0]
 	appendTime{cluster}.install()
+	epochs{cluster}.install()
 	return nil
 }
 

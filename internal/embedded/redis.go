@@ -30,7 +30,7 @@ func (s *Servers) startRedis(ctx context.Context, options Options) error {
 			if err != nil {
 				return nil, err
 			}
-			return newBuffered(conn), nil
+			return newReadAhead(newBuffered(conn)), nil
 		}
 		s.Addresses.Redis = "localhost:6379"
 		return nil
