@@ -1,0 +1,243 @@
+//go:build synctests
+
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/offline-nodes/offline-nodes/pkg/client"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
+)
+
+// load is a kind of task, and how it is to end when nothing kills its nodes.
+type load struct {
+	name    string
+	script  script
+	options []task.SubmitOption
+	ends    task.Status
+}
+
+var loads = []load{
+	{name: "quick", script: script{For: 2 * time.Second}, ends: task.Success},
+	{name: "short", script: script{For: 20 * time.Second}, ends: task.Success},
+	{name: "minutes", script: script{For: 150 * time.Second}, ends: task.Success}, // long enough to be detached
+	{name: "flaky", script: script{For: time.Second, Fail: 2}, ends: task.Success},
+	{name: "hopeless", script: script{Fail: attempts}, ends: task.Failed},
+	{name: "permanent", script: script{For: time.Second, Permanent: true}, ends: task.Failed},
+	{name: "later", script: script{For: time.Second}, options: []task.SubmitOption{task.In(50 * time.Second)}, ends: task.Success},
+	{name: "effect", script: script{For: 3 * time.Second, Effect: true}, ends: task.Success},
+	{name: "long effect", script: script{For: 90 * time.Second, Effect: true}, ends: task.Success},
+}
+
+// actions is everything that can happen. A fault that lasts is undone by
+// itself, or when all is healed.
+var actions = map[string]func(w *world, s Step){
+	"submit": func(w *world, s Step) {
+		for _, l := range loads {
+			if l.name == s.Name {
+				w.submit(l)
+			}
+		}
+	},
+	"join": func(w *world, _ Step) {
+		w.obs.disturbs("join", 20*time.Second)
+		w.join()
+	},
+	"leave": func(w *world, s Step) {
+		m := w.pick(s.N)
+		m.leave()
+		w.join()
+	},
+	"crash": func(w *world, s Step) {
+		w.pick(s.N).crash()
+		w.replace(s.For)
+	},
+	"crash at": func(w *world, s Step) {
+		m := w.pick(s.N)
+		m.arm(s.Name, trap{s.N / 7 % 3, func() {
+			m.crash()
+			w.replace(s.For)
+		}})
+	},
+	"freeze": func(w *world, s Step) { w.freeze(w.pick(s.N), s.For) },
+	"freeze at": func(w *world, s Step) {
+		m := w.pick(s.N)
+		m.arm(s.Name, trap{s.N / 7 % 3, func() { w.freeze(m, s.For) }})
+	},
+	"cut": func(w *world, s Step) {
+		m := w.pick(s.N)
+		end := w.obs.suffers(m)
+		which, f := []side{kafka, redis}[s.N/3%2], []fate{refused, silent, deaf}[s.N/5%3]
+		both := s.N/11%3 == 0
+		m.link.set(which, f)
+		if both {
+			m.link.set(1-which, f)
+		}
+		w.later(s.For, func() {
+			m.link.set(kafka, delivered)
+			m.link.set(redis, delivered)
+			end()
+		})
+	},
+	"lose answers": func(w *world, s Step) {
+		m := w.pick(s.N)
+		end := w.obs.suffers(m)
+		m.link.loseAnswers([]side{kafka, redis}[s.N/3%2], 1+s.N/5%4)
+		w.later(s.For, func() {
+			m.link.loseAnswers(kafka, 0)
+			m.link.loseAnswers(redis, 0)
+			end()
+		})
+	},
+	"flush": func(w *world, _ Step) {
+		w.obs.forgets(w.servers.Redis.FlushAll)
+	},
+	"restart redis": func(w *world, _ Step) {
+		w.obs.forgets(w.servers.RestartRedis)
+	},
+	"redis loading": func(w *world, s Step) { w.redisError(s, "LOADING Redis is loading the dataset in memory") },
+	"redis readonly": func(w *world, s Step) {
+		w.redisError(s, "READONLY You can't write against a read only replica. script")
+	},
+	"commit errors": func(w *world, s Step) {
+		w.brokerFault(s, "commit errors", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Count: -1})
+	},
+	"produce answers lost": func(w *world, s Step) {
+		w.brokerFault(s, "produce answers lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 1 + s.N%5})
+	},
+	"produce refused": func(w *world, s Step) {
+		w.brokerFault(s, "produce refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+	},
+	"results refused": func(w *world, s Step) {
+		w.brokerFault(s, "results refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "tasks.results", Err: kerr.NotEnoughReplicas, Count: -1})
+	},
+	"move leaders": func(w *world, _ Step) {
+		w.obs.disturbs("move leaders", 20*time.Second)
+		w.servers.Broker.ShufflePartitionLeaders()
+		w.servers.Broker.RehashCoordinators()
+	},
+	"store loses answers": func(w *world, s Step) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.storeLose = 1 + s.N%3
+	},
+	"cancel": func(w *world, s Step) {
+		if id, ok := w.anyID(s.N); ok {
+			w.cancel(id)
+		}
+	},
+	"redrive": func(w *world, _ Step) { w.redrive() },
+}
+
+// first are the faults of the quick histories of every test run.
+var faults = []string{
+	"join", "leave", "crash", "crash at", "crash at", "crash at", "freeze", "freeze at", "cut", "cut", "lose answers", "flush", "restart redis",
+	"redis loading", "redis readonly", "commit errors", "produce answers lost", "produce refused", "results refused",
+	"move leaders", "store loses answers", "cancel", "cancel", "redrive",
+}
+
+func (w *world) take(s Step) {
+	action := actions[s.Do]
+	if action == nil {
+		w.obs.violate("world", "no action %q", s.Do)
+		return
+	}
+	w.obs.tell("%s %+v", s.Do, s)
+	action(w, s)
+}
+
+// submit hands a task in, again and again until it is accepted.
+func (w *world) submit(l load) {
+	w.mu.Lock()
+	id := fmt.Sprintf("%s-%d", l.name[:2], len(w.submitted))
+	w.submitted = append(w.submitted, id)
+	w.mu.Unlock()
+	params, err := task.Encode(l.script)
+	if err != nil {
+		w.obs.violate("world", "%v", err)
+		return
+	}
+	w.obs.submits(id, l, params)
+	w.calls.Go(func() {
+		for range 20 {
+			_, err := w.client.Submit(context.Background(), w.typ(), params, append(l.options, task.ID(id))...)
+			switch {
+			case err == nil:
+				w.obs.accepted(id)
+				return
+			case !errors.Is(err, client.ErrUnknown):
+				w.obs.violate("world", "submit %s: %v", id, err)
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+func (w *world) cancel(id string) {
+	w.obs.cancels(id)
+	w.calls.Go(func() {
+		ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		defer stop()
+		if _, err := w.client.Cancel(ctx, id); err != nil {
+			w.obs.tell("cancel %s: %v", id, err)
+		}
+	})
+}
+
+// redrive sends every dead letter round again.
+func (w *world) redrive() {
+	w.calls.Go(func() {
+		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		plan, err := w.client.Redrive(ctx, client.LetterFilter{}, false)
+		if err != nil {
+			w.obs.tell("redrive: %v", err)
+			return
+		}
+		for _, p := range plan {
+			if p.Err == nil {
+				w.obs.redriven(p.ID, p.Replay)
+			}
+		}
+	})
+}
+
+// replace starts a new node after a while.
+func (w *world) replace(after time.Duration) {
+	w.later(after, func() {
+		w.obs.disturbs("join", 20*time.Second)
+		w.join()
+	})
+}
+
+func (w *world) freeze(m *member, d time.Duration) {
+	end := w.obs.suffers(m)
+	m.link.freeze()
+	w.later(d, func() {
+		m.link.thaw()
+		end()
+	})
+}
+
+func (w *world) redisError(s Step, message string) {
+	end := w.obs.redisAway()
+	w.servers.Redis.SetError(message)
+	w.later(s.For, func() {
+		w.servers.Redis.SetError("")
+		end()
+	})
+}
+
+func (w *world) brokerFault(s Step, what string, f kfake.Fault) {
+	handle := w.servers.Broker.Fault(f)
+	w.obs.disturbs(what, s.For+20*time.Second)
+	w.later(s.For, handle.Remove)
+}
