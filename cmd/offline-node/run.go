@@ -16,6 +16,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
+	"github.com/offline-nodes/offline-nodes/pkg/snapshot"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
@@ -117,7 +118,37 @@ func workers(ctx context.Context, settings *config.Settings) (*task.Mux, error) 
 	if err := remotestore.SelfTest(ctx, store); err != nil {
 		return nil, err
 	}
-	return mux, merge.Register(mux, store, settings.Node.Scratch())
+	repository, err := openRepository(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	name, err := settings.Node.NodeName()
+	if err != nil {
+		return nil, err
+	}
+	return mux, errors.Join(
+		merge.Register(mux, store, settings.Node.Scratch()),
+		snapshot.Register(mux, snapshot.Config{Store: store, Repository: repository, Scratch: settings.Node.Scratch(), Node: name}),
+	)
+}
+
+// openRepository returns the second store, or nil where none is configured.
+func openRepository(ctx context.Context, settings *config.Settings) (remotestore.Store, error) {
+	if !settings.HasRepository() {
+		return nil, nil
+	}
+	cfg, err := settings.Repository.Config()
+	if err != nil {
+		return nil, err
+	}
+	store, err := remotestore.Open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("repository: %w", err)
+	}
+	if err := remotestore.SelfTest(ctx, store); err != nil {
+		return nil, fmt.Errorf("repository: %w", err)
+	}
+	return store, nil
 }
 
 // version is the module's, as the build knows it.

@@ -22,7 +22,7 @@ func newCommand(std *cli.IO) *cobra.Command {
 		doctor(std),
 	)
 	root.Long = help
-	cli.AddSettings(root, "kafka", "redis", "store", "log")
+	cli.AddSettings(root, "kafka", "redis", "store", "repository", "log")
 	return root
 }
 

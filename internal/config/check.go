@@ -25,7 +25,9 @@ func (s *Settings) check() []Problem {
 	c := &checker{settings: s}
 	c.kafka(s.Kafka)
 	c.redis(s.Redis)
-	c.store(s.Store)
+	c.store("store", s.Store)
+	c.store("repository", s.Repository)
+	c.refuse(s.Repository.URL == "" || s.Repository.URL != s.Store.URL, "repository.url", "is store.url: full snapshots belong into another store")
 	c.node(s.Node)
 	c.types(s.Types)
 	c.servers()
@@ -43,6 +45,9 @@ func (s *Settings) checkSections() []Problem {
 	c.section("redis", err, redis.Validate)
 	if s.Store.URL != "" {
 		c.section("store", nil, s.Store.config().Validate)
+	}
+	if s.HasRepository() {
+		c.section("repository", nil, s.Repository.config().Validate)
 	}
 	return c.problems
 }
@@ -143,16 +148,16 @@ func (c *checker) tls(key string, t TLS) {
 	c.refuse(err == nil, key+".cert_file", "%v", err)
 }
 
-func (c *checker) store(s Store) {
-	c.refuse((s.AccessKey == "") == (s.SecretKey == "" && s.SecretKeyFile == ""), "store.access_key", "goes with store.secret_key or store.secret_key_file: set both or none")
-	c.refuse(s.SessionToken == "" || s.AccessKey != "", "store.access_key", "is empty although there is store.session_token")
+func (c *checker) store(key string, s Store) {
+	c.refuse((s.AccessKey == "") == (s.SecretKey == "" && s.SecretKeyFile == ""), key+".access_key", "goes with %[1]s.secret_key or %[1]s.secret_key_file: set both or none", key)
+	c.refuse(s.SessionToken == "" || s.AccessKey != "", key+".access_key", "is empty although there is %s.session_token", key)
 	if s.CAFile != "" {
 		_, err := TLS{CAFile: s.CAFile}.roots()
-		c.refuse(err == nil, "store.ca_file", "%v", err)
+		c.refuse(err == nil, key+".ca_file", "%v", err)
 	}
 	if s.URL != "" {
 		err := remotestore.Config{URL: s.URL}.Validate()
-		c.refuse(err == nil, "store.url", "%s", oneLine(err))
+		c.refuse(err == nil, key+".url", "%s", oneLine(err))
 	}
 }
 

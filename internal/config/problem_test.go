@@ -45,7 +45,7 @@ log: {level: infos}
   kafka.topics.replication = "70000" (--kafka.topics.replication): the number is too large: at most 32767
   log.level = "infos" (`+path+` line 8): write one of debug, info, warn, error: did you mean info?
   node.grace = "soon" (OFFLINE_NODE__GRACE): write a duration such as 500ms, 15s, 1h30m or 7d
-  quueue (`+path+` line 7): no such setting: there are kafka, redis, store, node, types, data_node, admin, log, telemetry
+  quueue (`+path+` line 7): no such setting: there are kafka, redis, store, repository, node, types, data_node, admin, log, telemetry
   redis.db = -1 (--redis.db): must be 0 or more, and 0 with a cluster
   redis.lease = 10s (`+path+` line 6): must be three times redis.beat (5s) or more, so that one lost beat loses no claim
   redis.trust = 10s: must lie between redis.beat (5s) and redis.lease (10s)

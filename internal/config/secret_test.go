@@ -25,6 +25,8 @@ func secrets() []string {
 		"OFFLINE_REDIS__MASTER_NAME=m", "OFFLINE_REDIS__PASSWORD=" + planted, "OFFLINE_REDIS__SENTINEL_PASSWORD=" + planted,
 		"OFFLINE_STORE__URL=s3://bucket?region=x", "OFFLINE_STORE__ACCESS_KEY=key",
 		"OFFLINE_STORE__SECRET_KEY=" + planted, "OFFLINE_STORE__SESSION_TOKEN=" + planted,
+		"OFFLINE_REPOSITORY__URL=s3://other?region=x", "OFFLINE_REPOSITORY__ACCESS_KEY=key",
+		"OFFLINE_REPOSITORY__SECRET_KEY=" + planted, "OFFLINE_REPOSITORY__SESSION_TOKEN=" + planted,
 	}
 }
 

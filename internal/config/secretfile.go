@@ -18,6 +18,7 @@ func (s *Settings) secretFiles() []secretFile {
 		{"redis.password", &s.Redis.Password, s.Redis.PasswordFile},
 		{"redis.sentinel_password", &s.Redis.SentinelPassword, s.Redis.SentinelPasswordFile},
 		{"store.secret_key", &s.Store.SecretKey, s.Store.SecretKeyFile},
+		{"repository.secret_key", &s.Repository.SecretKey, s.Repository.SecretKeyFile},
 	}
 }
 

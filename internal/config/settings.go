@@ -9,15 +9,16 @@ import (
 // Settings of all programs: they share one file, and each reads its sections.
 // Get one from [Load] or [Defaults]. It may be read by many goroutines.
 type Settings struct {
-	Kafka     Kafka           `koanf:"kafka"`
-	Redis     Redis           `koanf:"redis"`
-	Store     Store           `koanf:"store"`
-	Node      Node            `koanf:"node"`
-	Types     map[string]Type `koanf:"types"`
-	DataNode  DataNode        `koanf:"data_node"`
-	Admin     Admin           `koanf:"admin"`
-	Log       Log             `koanf:"log"`
-	Telemetry Telemetry       `koanf:"telemetry"`
+	Kafka      Kafka           `koanf:"kafka"`
+	Redis      Redis           `koanf:"redis"`
+	Store      Store           `koanf:"store"`
+	Repository Store           `koanf:"repository"` // a second one, for full snapshots
+	Node       Node            `koanf:"node"`
+	Types      map[string]Type `koanf:"types"`
+	DataNode   DataNode        `koanf:"data_node"`
+	Admin      Admin           `koanf:"admin"`
+	Log        Log             `koanf:"log"`
+	Telemetry  Telemetry       `koanf:"telemetry"`
 
 	// origins says where a key that is not at its default was set.
 	origins map[string]string
@@ -93,7 +94,7 @@ type TLS struct {
 	ServerName string `koanf:"server_name" help:"name expected in the server's certificate; empty: the host's"`
 }
 
-// Store is the object store that holds shards.
+// Store is an object store: the one that holds shards, or the repository of snapshots.
 type Store struct {
 	URL           string `koanf:"url" common:"yes" help:"file:///dir, s3://bucket/prefix?endpoint=…&region=…, or mem://"`
 	AccessKey     string `koanf:"access_key" help:"S3 access key; empty: the AWS SDK's own chain"`

@@ -17,6 +17,9 @@ func (s Store) Config() (remotestore.Config, error) {
 	return s.config(), nil
 }
 
+// HasRepository tells whether the settings name a second store.
+func (s *Settings) HasRepository() bool { return s.Repository.URL != "" }
+
 func (s Store) config() remotestore.Config {
 	return remotestore.Config{
 		URL:          s.URL,
