@@ -46,6 +46,18 @@ type Offline struct {
 	// MaxQueueAge is how long the oldest task of the type may have waited in Auto for another to be sent after it, and how
 	// long a merge of ours waits for an offline node before it is taken back and merged here. Default 2 min.
 	MaxQueueAge time.Duration
+
+	// MaxQueueDepth is how many tasks may wait for a slot in Auto for another to be sent after them. Default 1000.
+	MaxQueueDepth int64
+}
+
+// LocalMerges is what merges that run here may use, so that searches do not suffer. It can be changed while a node runs.
+type LocalMerges struct {
+	// AtOnce is how many run at the same time, of all shards; default 1.
+	AtOnce int
+
+	// BytesPerSecond that these write to the disk, all together; 0: no limit.
+	BytesPerSecond int64
 }
 
 // Limits bound what a node holds. Zero fields have defaults.
@@ -80,6 +92,7 @@ type Config struct {
 	// Queue carries merges to offline nodes. Without one all merges run here.
 	Queue   Queue
 	Offline Offline
+	Local   LocalMerges
 	Limits  Limits
 
 	// Plan is bleve's merge policy; the default is DefaultPlan.
@@ -120,9 +133,7 @@ func (c Config) Validate() error {
 	check(c.Store != nil, "a data node needs a store")
 	check(c.Dir != "", "a data node needs a folder for its cache")
 	check(c.CacheBytes >= 0 && c.Refresh >= 0 && c.Poll >= 0 && c.Retry >= 0, "sizes and times must not be negative")
-	if err := c.Offline.Validate(); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, c.Offline.Validate(), c.Local.Validate())
 	if c.Plan != nil {
 		if err := mergeplan.ValidateMergePlannerOptions(c.Plan); err != nil {
 			errs = append(errs, err)
@@ -141,8 +152,16 @@ func (o Offline) Validate() error {
 			return err
 		}
 	}
-	if o.MinBytes < 0 || o.MaxQueueAge < 0 {
+	if o.MinBytes < 0 || o.MaxQueueAge < 0 || o.MaxQueueDepth < 0 {
 		return fmt.Errorf("%w: sizes and times must not be negative", ErrInvalid)
+	}
+	return nil
+}
+
+// Validate tells what is wrong with it.
+func (l LocalMerges) Validate() error {
+	if l.AtOnce < 0 || l.BytesPerSecond < 0 {
+		return fmt.Errorf("%w: merges and bytes per second must not be negative", ErrInvalid)
 	}
 	return nil
 }
@@ -151,11 +170,13 @@ func (o Offline) withDefaults() Offline {
 	orDefault(&o.Merge, Auto)
 	orDefault(&o.MinBytes, 1<<20)
 	orDefault(&o.MaxQueueAge, 2*time.Minute)
+	orDefault(&o.MaxQueueDepth, 1000)
 	return o
 }
 
 func (c Config) withDefaults() Config {
 	c.Offline = c.Offline.withDefaults()
+	orDefault(&c.Local.AtOnce, 1)
 	orDefault(&c.CacheBytes, 1<<30)
 	orDefault(&c.Refresh, time.Second)
 	orDefault(&c.Poll, 5*time.Second)

@@ -52,6 +52,8 @@ func decide(s situation) decision {
 	case s.waiting > s.offline.MaxQueueAge:
 		return local("a merge of ours has waited %s for an offline node, more than offline.max_queue_age (%s)",
 			s.waiting.Round(time.Second), s.offline.MaxQueueAge)
+	case s.depth() > s.offline.MaxQueueDepth:
+		return local("%d tasks wait for a slot, more than offline.max_queue_depth (%d)", s.depth(), s.offline.MaxQueueDepth)
 	case s.busy() && s.fleet.Oldest > s.offline.MaxQueueAge:
 		return local("the queue is %s old, more than offline.max_queue_age (%s)", s.fleet.Oldest.Round(time.Second), s.offline.MaxQueueAge)
 	}
@@ -63,6 +65,9 @@ func decide(s situation) decision {
 func (s situation) busy() bool {
 	return s.fleet.Running >= s.fleet.Slots || s.fleet.Waiting > int64(s.fleet.Running)
 }
+
+// depth is how many tasks wait for a slot, as far as is known.
+func (s situation) depth() int64 { return max(s.fleet.Waiting-int64(s.fleet.Running), 0) }
 
 func plural(n int, noun string) string {
 	if n == 1 {

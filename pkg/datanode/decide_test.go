@@ -10,7 +10,7 @@ import (
 
 func TestWhereAMergeRuns(t *testing.T) {
 	fleet := Fleet{Nodes: 2, Slots: 4, Running: 1, Waiting: 1, Oldest: time.Hour}
-	calm := situation{offline: Offline{Merge: Auto, MinBytes: 100, MaxQueueAge: time.Minute}, hasQueue: true, bytes: 1000, fleet: fleet}
+	calm := situation{offline: Offline{Merge: Auto, MinBytes: 100, MaxQueueAge: time.Minute, MaxQueueDepth: 5}, hasQueue: true, bytes: 1000, fleet: fleet}
 	for _, c := range []struct {
 		name   string
 		change func(*situation)
@@ -29,6 +29,9 @@ func TestWhereAMergeRuns(t *testing.T) {
 		{"all slots busy, young queue", func(s *situation) {
 			s.fleet.Running, s.fleet.Waiting, s.fleet.Oldest = 4, 9, time.Second
 		}, Remote, "4 in use"},
+		{"deep queue", func(s *situation) {
+			s.fleet.Running, s.fleet.Waiting, s.fleet.Oldest = 4, 10, time.Second
+		}, Local, "6 tasks wait for a slot, more than offline.max_queue_depth (5)"},
 		{"old queue", func(s *situation) { s.fleet.Waiting = 2 }, Local, "the queue is 1h0m0s old"},
 		{"one of ours waits for long", func(s *situation) { s.waiting = 2 * time.Minute }, Local, "a merge of ours has waited 2m0s"},
 		{"age of the queue not known", func(s *situation) { s.fleet.Waiting, s.fleet.Oldest = -1, 0 }, Remote, "2 offline nodes"},

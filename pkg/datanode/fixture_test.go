@@ -129,6 +129,8 @@ type queue struct {
 	next      int
 	fleet     datanode.Fleet
 	err       error // of every call
+	cancelErr error // of Cancel
+	submitErr error // of Submit, which accepts all the same
 	lose      bool  // events
 	submitted chan string
 }
@@ -163,7 +165,7 @@ func (q *queue) Submit(_ context.Context, id, _ string, params any) error {
 		q.tasks[id] = &queued{params: raw, state: datanode.TaskState{Status: task.Unassigned, Explanation: "waits for a node"}}
 	}
 	q.submitted <- id
-	return nil
+	return q.submitErr
 }
 
 func (q *queue) State(_ context.Context, id string) (*datanode.TaskState, error) {
@@ -178,9 +180,10 @@ func (q *queue) State(_ context.Context, id string) (*datanode.TaskState, error)
 
 func (q *queue) Cancel(ctx context.Context, id string) error {
 	q.mu.Lock()
-	err, t := q.err, q.tasks[id]
+	err, t := errors.Join(q.err, q.cancelErr), q.tasks[id]
+	runs := t != nil && t.state.Status == task.Active
 	q.mu.Unlock()
-	if err != nil || t == nil {
+	if err != nil || t == nil || runs { // one that runs is told, and ends later
 		return err
 	}
 	q.end(ctx, id, task.Cancelled, "task cancelled on request")

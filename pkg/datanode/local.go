@@ -12,7 +12,7 @@ import (
 // errMergeOver ends a local run whose merge has ended otherwise.
 var errMergeOver = errors.New("the merge has ended already")
 
-// startLocal runs a merge here, in the code that offline nodes run, as soon as the node's one slot is free.
+// startLocal runs a merge here, in the code that offline nodes run, as soon as the node has a slot free.
 func (sh *Shard) startLocal(ctx context.Context, t *tracked) {
 	ctx, stop := context.WithCancelCause(ctx)
 	allocation := time.Now().UnixMilli() // as the queue counts them: later ones are higher
@@ -30,12 +30,10 @@ func (sh *Shard) startLocal(ctx context.Context, t *tracked) {
 }
 
 func (sh *Shard) runLocal(ctx context.Context, t *tracked, allocation int64) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case sh.node.mergeSlot <- struct{}{}:
+	if err := sh.node.slots.take(ctx); err != nil {
+		return err
 	}
-	defer func() { <-sh.node.mergeSlot }()
+	defer sh.node.slots.give()
 	raw, err := task.Encode(t.params)
 	if err != nil {
 		return err

@@ -23,7 +23,8 @@ const (
 
 // Merge is a merge that this node has planned.
 type Merge struct {
-	ID     string      `json:"id"` // of the task; the same inputs have the same
+	ID     string      `json:"id"`   // of the task; the same inputs have the same
+	Type   string      `json:"type"` // of the task: merge, or force-merge for one of several rounds
 	Where  Where       `json:"where"`
 	Reason string      `json:"reason"` // why there
 	Status MergeStatus `json:"status"`
@@ -59,9 +60,11 @@ func (m *Merge) Ended() bool {
 type tracked struct {
 	Merge
 	inputs []shard.Segment
-	params merge.Params
+	params merge.Params       // of one merge
+	force  *merge.ForceParams // of a force merge that runs offline; then params are none
 
 	submitted time.Time   // when its task was last accepted
+	back      string      // why it is taken back, from then on
 	final     *task.Event // its task's end, heard or asked for
 
 	execution  *task.Execution // of its local run
@@ -69,6 +72,14 @@ type tracked struct {
 	stop       func()          // ends its local run; nil while none was started
 	localErr   error           // of its local run
 	localEnded bool
+}
+
+// taskParams are what its task is submitted with.
+func (t *tracked) taskParams() any {
+	if t.force != nil {
+		return *t.force
+	}
+	return t.params
 }
 
 // shown is the merge as it stands now.

@@ -12,6 +12,7 @@ func newMerger(n *Node) (*task.Definition, error) {
 	mux := task.NewMux()
 	err := merge.RegisterWith(mux, merge.Config{
 		Store: n.cfg.Store, Scratch: filepath.Join(n.scratch, "merge"), Cache: n.cache, Node: n.cfg.Name,
+		Throttle: n.throttle.wrote,
 	})
 	if err != nil {
 		return nil, err

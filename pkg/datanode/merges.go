@@ -14,8 +14,8 @@ const (
 	// keptMerges is how many ended merges of a shard can be looked at.
 	keptMerges = 100
 
-	// localMerges is how many merges of one shard are planned ahead for this node. A plan that waits long is no longer
-	// a good one.
+	// localMerges is how many merges of one shard are planned ahead for this node, if fewer may run. A plan that waits
+	// long is no longer a good one.
 	localMerges = 2
 )
 
@@ -116,6 +116,18 @@ func (g *merges) add(t *tracked) bool {
 	return true
 }
 
+// forcing tells whether a force merge is under way offline.
+func (g *merges) forcing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range g.running {
+		if t.force != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // update changes a merge under the lock.
 func (g *merges) update(t *tracked, change func(*tracked)) {
 	g.mu.Lock()
@@ -200,7 +212,7 @@ func (g *merges) sum(t *tracked, status MergeStatus) {
 	case Waiting, Running:
 	}
 	g.sums.BytesMoved += t.Moved
-	if rest {
+	if rest && t.back == "" {
 		until := time.Now().Add(g.sh.node.cfg.Retry)
 		for _, in := range t.inputs {
 			g.resting[in.ID] = until

@@ -27,13 +27,18 @@ type Node struct {
 	scratch     string // for segments that are being built
 	metrics     *metrics
 	merger      *task.Definition // runs merges here
-	mergeSlot   chan struct{}    // held by the one that runs
+	slots       *slots           // held by those that run
+	throttle    *throttle        // of what these write
 	added       chan struct{}    // there are shards that Run does not know
 
 	opening sync.Mutex // held while a shard is opened or dropped
 
+	asking sync.Mutex // held while the fleet is asked for
+	asked  fleetAnswer
+
 	mu      sync.Mutex
 	offline Offline
+	local   LocalMerges
 	shards  map[string]*Shard
 	closed  bool
 }
@@ -46,8 +51,8 @@ func Open(cfg Config) (*Node, error) {
 	}
 	cfg = cfg.withDefaults()
 	n := &Node{
-		cfg: cfg, incarnation: rand.Text()[:8], offline: cfg.Offline, shards: map[string]*Shard{},
-		scratch: filepath.Join(cfg.Dir, "new"), mergeSlot: make(chan struct{}, 1), added: make(chan struct{}, 1),
+		cfg: cfg, incarnation: rand.Text()[:8], offline: cfg.Offline, local: cfg.Local, shards: map[string]*Shard{},
+		scratch: filepath.Join(cfg.Dir, "new"), slots: newSlots(cfg.Local.AtOnce), throttle: newThrottle(cfg.Local.BytesPerSecond), added: make(chan struct{}, 1),
 	}
 	var err error
 	if n.metrics, err = newMetrics(cfg.Meter); err != nil {
@@ -56,7 +61,7 @@ func Open(cfg Config) (*Node, error) {
 	if n.cache, err = shard.OpenCache(filepath.Join(cfg.Dir, "cache"), cfg.CacheBytes); err != nil {
 		return nil, fmt.Errorf("open data node: %w", err)
 	}
-	err = errors.Join(os.RemoveAll(n.scratch), os.MkdirAll(n.scratch, 0o700)) // the cache's lock covers both
+	err = errors.Join(os.RemoveAll(n.scratch), os.MkdirAll(n.scratch, 0o700), os.MkdirAll(n.offeredDir(), 0o700)) // the cache's lock covers both
 	if err == nil {
 		n.merger, err = newMerger(n)
 	}
@@ -126,7 +131,7 @@ func (n *Node) listen(ctx context.Context) {
 
 // heard takes an event as a hint to look: what counts is in the store. So it never fails.
 func (n *Node) heard(_ context.Context, e task.Event) error {
-	if e.Type != merge.Type {
+	if e.Type != merge.Type && e.Type != merge.ForceType {
 		return nil
 	}
 	for _, sh := range n.Shards() {
@@ -309,11 +314,53 @@ func (n *Node) SetOffline(o Offline) error {
 	return nil
 }
 
-// fleet asks who could run merges.
+// LocalMerges returns what merges that run here may use.
+func (n *Node) LocalMerges() LocalMerges {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.local
+}
+
+// SetLocalMerges changes it at once, in this process alone. Merges that run are left to end, at the new rate.
+func (n *Node) SetLocalMerges(l LocalMerges) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	orDefault(&l.AtOnce, 1)
+	n.mu.Lock()
+	n.local = l
+	n.mu.Unlock()
+	n.slots.resize(l.AtOnce)
+	n.throttle.set(l.BytesPerSecond)
+	for _, sh := range n.Shards() {
+		poke(sh.replan)
+	}
+	return nil
+}
+
+// fleetAnswer is what was last heard of the fleet.
+type fleetAnswer struct {
+	fleet Fleet
+	err   error
+	at    time.Time
+}
+
+// fleet asks who could run merges. An answer counts for as long as merges are left alone when nothing happens: many
+// shards ask, after every write.
 func (n *Node) fleet(ctx context.Context) (Fleet, error) {
+	n.asking.Lock()
+	defer n.asking.Unlock()
+	if time.Since(n.asked.at) < n.cfg.Poll/pollsOffline {
+		return n.asked.fleet, n.asked.err
+	}
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return n.cfg.Queue.Fleet(asking, merge.Type)
+	fleet, err := n.cfg.Queue.Fleet(asking, merge.Type)
+	if ctx.Err() != nil {
+		return fleet, err // no answer of the queue's
+	}
+	n.asked = fleetAnswer{fleet, err, time.Now()}
+	return fleet, err
 }
 
 func (n *Node) writerName() string { return n.cfg.Name + "/" + n.incarnation }

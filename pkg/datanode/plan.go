@@ -1,11 +1,8 @@
 package datanode
 
 import (
-	"fmt"
-
 	"github.com/blevesearch/bleve/v2/index/scorch/mergeplan"
 
-	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 )
 
@@ -72,50 +69,4 @@ func inOrder(segments []shard.Segment, t *mergeplan.MergeTask) []shard.Segment {
 // worthwhile is false for a single segment without deletions: merging it would change nothing, again and again.
 func worthwhile(inputs []shard.Segment) bool {
 	return len(inputs) > 1 || len(inputs) == 1 && inputs[0].Live < inputs[0].Docs
-}
-
-// planForce says which merges bring the segments down to at most n. The largest stay as they are; the rest becomes
-// one: n segments need one merge, not a cascade.
-func planForce(segments []shard.Segment, n int) ([][]shard.Segment, error) {
-	if n < 1 {
-		return nil, fmt.Errorf("%w: at least 1 segment must stay, not %d", ErrInvalid, n)
-	}
-	if len(segments) <= n {
-		return nil, nil
-	}
-	stay := largest(segments, n-1)
-	var inputs []shard.Segment
-	for _, s := range segments {
-		if !stay[s.ID] {
-			inputs = append(inputs, s)
-		}
-	}
-	return [][]shard.Segment{inputs[:min(len(inputs), merge.MaxInputs)]}, nil
-}
-
-func largest(segments []shard.Segment, n int) map[uint64]bool {
-	chosen := make(map[uint64]bool, n)
-	for range n {
-		var best *shard.Segment
-		for i := range segments {
-			if s := &segments[i]; !chosen[s.ID] && (best == nil || s.Live > best.Live) {
-				best = s
-			}
-		}
-		if best != nil {
-			chosen[best.ID] = true
-		}
-	}
-	return chosen
-}
-
-// planExpunge says which merges rewrite each segment that holds deleted documents.
-func planExpunge(segments []shard.Segment) [][]shard.Segment {
-	var merges [][]shard.Segment
-	for _, s := range segments {
-		if s.Live < s.Docs {
-			merges = append(merges, []shard.Segment{s})
-		}
-	}
-	return merges
 }

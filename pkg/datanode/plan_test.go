@@ -47,16 +47,6 @@ func TestPlans(t *testing.T) {
 	merges, err = planMerges(empty, &policy)
 	require.NoError(t, err)
 	require.Equal(t, [][]uint64{{2}}, idsOf(merges), "a segment without a live document goes")
-
-	merges, err = planForce(segmentsOf(5, 100, 7, 50), 2)
-	require.NoError(t, err)
-	require.Equal(t, [][]uint64{{1, 3, 4}}, idsOf(merges), "the largest stays")
-	merges, err = planForce(segmentsOf(5, 100), 2)
-	require.NoError(t, err)
-	require.Empty(t, merges)
-	_, err = planForce(nil, 0)
-	require.ErrorIs(t, err, ErrInvalid)
-	require.Equal(t, [][]uint64{{2}}, idsOf(planExpunge(segmentsOf(3, -3, 4))))
 }
 
 func TestWritesOfManySegmentsSettleAtALogarithm(t *testing.T) {

@@ -33,8 +33,9 @@ type Shard struct {
 	closing chan struct{}
 	running sync.WaitGroup // what Run started for it
 
-	advancing sync.Mutex // held while a generation is opened
-	swapping  sync.Mutex // held while a view is opened
+	advancing   sync.Mutex // held while a generation is opened
+	swapping    sync.Mutex // held while a view is opened
+	remembering sync.Mutex // held while the merges that are offline are written down
 
 	mu        sync.Mutex
 	newest    *base // nil once closed
@@ -72,6 +73,11 @@ func (n *Node) openShard(ctx context.Context, s *shard.Shard) (*Shard, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open shard %s: %w", sh.name, err), sh.close())
+	}
+	if n.cfg.Queue != nil {
+		if err := sh.recall(m); err != nil {
+			sh.log.Warn("merges that were offline before are not known: they may be planned twice", "error", err)
+		}
 	}
 	poke(sh.replan)
 	return sh, nil

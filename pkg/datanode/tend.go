@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/offline-nodes/offline-nodes/pkg/merge"
-	"github.com/offline-nodes/offline-nodes/pkg/shard"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
 // askTimeout bounds one question to the queue: a queue that does not answer must not keep merges from running here.
 const askTimeout = 5 * time.Second
+
+// pollsOffline is how much more often merges are looked after while some are offline.
+const pollsOffline = 5
 
 // tendMerges brings the shard's merges up to date, and plans new ones, whenever something has changed, until ctx ends.
 func (sh *Shard) tendMerges(ctx context.Context) error {
@@ -33,7 +34,7 @@ func (sh *Shard) tendMerges(ctx context.Context) error {
 // pollEvery is shorter while merges are offline.
 func (sh *Shard) pollEvery() time.Duration {
 	if _, remote, _ := sh.merges.load(); remote > 0 {
-		return sh.node.cfg.Poll / 5
+		return sh.node.cfg.Poll / pollsOffline
 	}
 	return sh.node.cfg.Poll
 }
@@ -43,11 +44,7 @@ func (sh *Shard) tend(ctx context.Context) {
 	for _, t := range sh.merges.each() {
 		sh.tendOne(ctx, t)
 	}
-	if _, err := sh.plan(ctx, func(free []shard.Segment) ([][]shard.Segment, error) {
-		return planMerges(free, sh.node.cfg.Plan)
-	}, "", true); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrNotWriter) {
-		sh.log.Error("merges not planned", "error", err)
-	}
+	sh.planByPolicy(ctx)
 }
 
 // settleMerges ends the merges whose inputs are gone: the manifest is the truth, whatever else was heard.
@@ -57,8 +54,8 @@ func (sh *Shard) settleMerges(ctx context.Context) {
 		return
 	}
 	for _, t := range sh.merges.each() {
-		if t.inputsIn(m) {
-			continue
+		if t.force != nil || t.inputsIn(m) {
+			continue // the inputs of a force merge go one after the other
 		}
 		if t.Where == Remote && sh.merges.final(t) == nil {
 			sh.ask(ctx, t) // the manifest is ahead of the event: who ran it, and what it moved
@@ -86,6 +83,9 @@ func (sh *Shard) endMerge(ctx context.Context, t *tracked, status MergeStatus, w
 		}
 	})
 	m := sh.merges.end(t, status, why)
+	if m.Where == Remote {
+		sh.remember()
+	}
 	sh.node.metrics.merge(ctx, &m)
 	log := sh.log.Info
 	if status == Failed {
@@ -136,42 +136,63 @@ func (sh *Shard) confirm(ctx context.Context, t *tracked) {
 
 // tendRemote looks after a merge that is a task.
 func (sh *Shard) tendRemote(ctx context.Context, t *tracked) {
-	if t.submitted.IsZero() {
+	if t.submitted.IsZero() && t.back == "" {
 		sh.submit(ctx, t)
 		return
 	}
 	if sh.merges.final(t) == nil {
 		sh.ask(ctx, t)
 	}
-	sh.merges.mu.Lock()
-	final, status, waited := t.final, t.Status, time.Since(t.submitted)
-	sh.merges.mu.Unlock()
-	offline := sh.node.Offline()
-	switch {
-	case final != nil:
+	if final := sh.merges.final(t); final != nil {
 		sh.remoteEnded(ctx, t, final)
-	case status != Waiting || offline.Merge == Always:
-	case offline.Merge == Off:
-		sh.takeBack(ctx, t, "offline.merge was set to off")
-	case waited > offline.MaxQueueAge:
-		sh.takeBack(ctx, t, fmt.Sprintf("no offline node took it within offline.max_queue_age (%s)", offline.MaxQueueAge))
+		return
 	}
+	if why := sh.wantedBack(ctx, t); why != "" {
+		sh.takeBack(ctx, t, why)
+	}
+}
+
+// wantedBack says why a merge that is a task should run here after all; "" when it should not.
+func (sh *Shard) wantedBack(ctx context.Context, t *tracked) string {
+	if t.back != "" {
+		return t.back
+	}
+	offline := sh.node.Offline()
+	sh.merges.mu.Lock()
+	waits, waited := t.Status == Waiting, time.Since(t.submitted)
+	sh.merges.mu.Unlock()
+	switch {
+	case offline.Merge == Always:
+		return ""
+	case offline.Merge == Off && waits:
+		return "offline.merge was set to off"
+	case waits && waited > offline.MaxQueueAge:
+		return fmt.Sprintf("no offline node took it within offline.max_queue_age (%s)", offline.MaxQueueAge)
+	}
+	fleet, err := sh.node.fleet(ctx)
+	if err == nil && fleet.Nodes == 0 && (waits || fleet.Draining == 0) {
+		return "no offline node is alive any more"
+	}
+	return ""
 }
 
 // submit makes the merge a task. In Auto, a queue that does not take it is no reason to wait.
 func (sh *Shard) submit(ctx context.Context, t *tracked) {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err := sh.node.cfg.Queue.Submit(asking, t.ID, merge.Type, t.params)
+	err := sh.node.cfg.Queue.Submit(asking, t.ID, t.Type, t.taskParams())
 	switch {
 	case err == nil:
 		sh.merges.update(t, func(t *tracked) { t.submitted, t.Note = time.Now(), "" })
+		sh.remember()
 	case ctx.Err() != nil:
 	case sh.node.Offline().Merge == Always:
 		sh.merges.update(t, func(t *tracked) { t.Note = "not submitted, trying again: " + err.Error() })
 		sh.log.Warn("merge not submitted: trying again", "error", err, "merge", t.ID)
-	default: // it may be accepted all the same: then the first of the two commits wins
-		sh.takeBack(ctx, t, fmt.Sprintf("it could not be submitted (%v)", err))
+	case errors.Is(err, ErrUnknown):
+		sh.takeBack(ctx, t, fmt.Sprintf("it is unknown whether it was submitted (%v)", err))
+	default:
+		sh.goLocal(ctx, t, fmt.Sprintf("it could not be submitted (%v)", err))
 	}
 }
 
@@ -196,19 +217,27 @@ func (sh *Shard) ask(ctx context.Context, t *tracked) {
 					BytesMoved: state.BytesMoved, Error: state.Error,
 				}
 			}
-		case state.Status == task.Unassigned:
+		case state.Status == task.Unassigned && (t.force == nil || state.StartedAt.IsZero()):
 			t.Status, t.Note = Waiting, state.Explanation
-		default:
+		default: // also a force merge that waits for its merges
 			t.Status, t.StartedAt = Running, state.StartedAt
 		}
 	})
 }
 
 func (sh *Shard) remoteEnded(ctx context.Context, t *tracked, e *task.Event) {
-	switch e.Status {
-	case task.Success:
+	switch {
+	case e.Status == task.Success && t.force != nil:
+		if err := sh.follow(ctx); err != nil {
+			sh.log.Warn("force merge is done, but the store cannot be asked: trying again", "error", err, "merge", t.ID)
+			return
+		}
+		sh.endMerge(ctx, t, Committed, "")
+	case e.Status == task.Success:
 		sh.confirm(ctx, t)
-	case task.Cancelled:
+	case e.Status == task.Cancelled && t.back != "":
+		sh.goLocal(ctx, t, t.back)
+	case e.Status == task.Cancelled:
 		sh.endMerge(ctx, t, Cancelled, orText(e.Error, "its task was cancelled"))
 	default:
 		sh.giveUpRemote(ctx, t, Failed, orText(e.Error, "its task failed"))
@@ -224,22 +253,55 @@ func (sh *Shard) giveUpRemote(ctx context.Context, t *tracked, status MergeStatu
 	sh.goLocal(ctx, t, "it failed offline: "+why)
 }
 
-// takeBack cancels the task and merges here. An offline node that has begun meanwhile does no harm: one commit wins.
+// takeBack cancels the task, and merges here once it is known that no offline node does: the task has ended, or there is no
+// node at all any more that could hold it. Until then it is asked for again, whatever the settings say meanwhile.
 func (sh *Shard) takeBack(ctx context.Context, t *tracked, why string) {
+	if t.back == "" {
+		sh.log.Info("merge is taken back", "merge", t.ID, "reason", why)
+	}
+	sh.merges.update(t, func(t *tracked) { t.back = why })
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if err := sh.node.cfg.Queue.Cancel(asking, t.ID); err != nil && ctx.Err() == nil {
-		sh.log.Warn("task of a merge that is taken back not cancelled", "error", err, "merge", t.ID)
+	if err := sh.node.cfg.Queue.Cancel(asking, t.ID); err != nil {
+		if ctx.Err() == nil {
+			sh.log.Warn("task of a merge that is taken back not cancelled: trying again", "error", err, "merge", t.ID)
+			sh.merges.update(t, func(t *tracked) {
+				t.Note = fmt.Sprintf("to be taken back: %s; its task is not cancelled yet: %v", why, err)
+			})
+		}
+		return
 	}
-	sh.goLocal(ctx, t, why)
+	sh.ask(ctx, t)
+	if final := sh.merges.final(t); final != nil {
+		sh.remoteEnded(ctx, t, final)
+		return
+	}
+	fleet, err := sh.node.fleet(ctx)
+	if err == nil && fleet.Nodes == 0 && fleet.Draining == 0 {
+		sh.goLocal(ctx, t, why)
+		return
+	}
+	sh.merges.update(t, func(t *tracked) { t.Note = "to be taken back: " + why + "; a node that runs it is told to stop" })
 }
 
+// goLocal runs a merge here that was to run offline. A force merge is planned anew: a part of it may be done.
 func (sh *Shard) goLocal(ctx context.Context, t *tracked, why string) {
 	sh.log.Info("merge comes back", "merge", t.ID, "reason", why)
+	if t.force != nil {
+		sh.merges.update(t, func(t *tracked) { t.back = why })
+		sh.endMerge(ctx, t, Cancelled, why)
+		p := forcing(*t.force)
+		p.local = "taken back: " + why
+		if _, err := sh.plan(ctx, p); err != nil && ctx.Err() == nil {
+			sh.log.Warn("force merge that was taken back not planned", "error", err, "merge", t.ID)
+		}
+		return
+	}
 	sh.merges.update(t, func(t *tracked) {
-		t.Where, t.Status, t.Reason, t.final = Local, Waiting, "taken back: "+why, nil
+		t.Where, t.Status, t.Reason, t.final, t.back = Local, Waiting, "taken back: "+why, nil, ""
 		t.Progress, t.Note, t.Node, t.Attempt = 0, "", sh.node.cfg.Name, 0
 	})
+	sh.remember()
 	sh.startLocal(ctx, t)
 }
 
