@@ -223,11 +223,14 @@ func (d *desk) clear(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if o.Key == d.planKey() {
+			continue // the last one: without it nobody would come back for the rest
+		}
 		if err := d.store.Delete(ctx, o.Key); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.store.Delete(ctx, d.planKey())
 }
 
 // reservedByUs asks whose a reservation is.

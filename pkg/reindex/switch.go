@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// smallRest is how many documents may be left for the switch to catch up by itself: more are a round of all slices.
-	smallRest = 10_000
-
 	// maxRounds bounds the rounds of slices; whatever is left then is the switch's.
 	maxRounds = 6
 
@@ -125,7 +122,7 @@ func (p *parent) rounds(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if round > 0 && between(done, newest).docs() <= smallRest {
+			if round > 0 && between(done, newest).docs() <= p.worker.Rest {
 				break
 			}
 			if pinned, err = p.pinNow(ctx, round, newest); err != nil {

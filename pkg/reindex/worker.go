@@ -36,9 +36,16 @@ type Config struct {
 
 	// BatchBytes of documents become one segment; default 32 MiB. A slice needs about ten times as much memory.
 	BatchBytes int
+
+	// Rest is how many changed documents the switch catches up with by itself; default 10,000. For more there is another
+	// round of all slices.
+	Rest uint64
 }
 
-const defaultBatchBytes = 32 << 20
+const (
+	defaultBatchBytes = 32 << 20
+	defaultRest       = 10_000
+)
 
 // Register adds both types to a mux, with workers on a store and a scratch folder of their own. It removes what dead
 // processes have left in the folder.
@@ -53,6 +60,9 @@ func RegisterWith(mux *task.Mux, cfg Config, options ...task.Option) error {
 	}
 	if cfg.BatchBytes == 0 {
 		cfg.BatchBytes = defaultBatchBytes
+	}
+	if cfg.Rest == 0 {
+		cfg.Rest = defaultRest
 	}
 	if cfg.Rate == nil {
 		cfg.Rate = func() float64 { return 0 }
