@@ -7,14 +7,17 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/offline-nodes/offline-nodes/internal/admin"
 	"github.com/offline-nodes/offline-nodes/internal/config"
+	"github.com/offline-nodes/offline-nodes/internal/garbage"
 	"github.com/offline-nodes/offline-nodes/internal/probe"
 	"github.com/offline-nodes/offline-nodes/internal/telemetry"
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
+	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/snapshot"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -88,7 +91,7 @@ func serve(ctx context.Context, service *node.Service) error {
 
 // service is the node that the settings describe.
 func service(ctx context.Context, settings *config.Settings, name string, tel *telemetry.Telemetry) (*node.Service, error) {
-	mux, err := workers(ctx, settings)
+	mux, err := workers(ctx, settings, tel.Meter())
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +107,7 @@ func service(ctx context.Context, settings *config.Settings, name string, tel *t
 }
 
 // workers are the task types that this program knows. Merges need a store.
-func workers(ctx context.Context, settings *config.Settings) (*task.Mux, error) {
+func workers(ctx context.Context, settings *config.Settings, meter metric.Meter) (*task.Mux, error) {
 	mux := task.NewMux()
 	probe.Register(mux)
 	cfg, err := settings.Store.Config()
@@ -129,6 +132,7 @@ func workers(ctx context.Context, settings *config.Settings) (*task.Mux, error) 
 	return mux, errors.Join(
 		merge.Register(mux, store, settings.Node.Scratch()),
 		snapshot.Register(mux, snapshot.Config{Store: store, Repository: repository, Scratch: settings.Node.Scratch(), Node: name}),
+		remotegc.Register(mux, garbage.Config(store, meter)),
 	)
 }
 
