@@ -291,19 +291,24 @@ func (c *Collector) Sweep(ctx context.Context, o Options) (Tally, error) {
 	return tally, nil
 }
 
-// Candidates returns the blobs of a shard that the last run has marked, and since when nobody needs them.
-func (c *Collector) Candidates(ctx context.Context, name string) ([]Candidate, error) {
+// LastRun is what the last run has left for the next one.
+type LastRun struct {
+	At         time.Time // zero: there was none
+	Candidates []Candidate
+}
+
+// Last tells of the last run over a shard. Each candidate is dated.
+func (c *Collector) Last(ctx context.Context, name string) (LastRun, error) {
 	if err := shard.CheckName(name); err != nil {
-		return nil, err
+		return LastRun{}, err
 	}
 	l, err := shelf{c.cfg.Store, name}.last(ctx)
 	if err != nil && !errors.Is(err, errOvertaken) {
-		return nil, err
+		return LastRun{}, err
 	}
-	for i, since := range l.Candidates {
-		if since.Since.IsZero() {
-			l.Candidates[i].Since = l.at
-		}
+	since := l.since()
+	for i, b := range l.Candidates {
+		l.Candidates[i].Since = since[b.Blob]
 	}
-	return l.Candidates, nil
+	return LastRun{l.at, l.Candidates}, nil
 }

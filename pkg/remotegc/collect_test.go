@@ -358,9 +358,10 @@ func TestCandidatesAreDated(t *testing.T) {
 	f.store.advance(time.Hour)
 	second := f.upload()
 	f.collect()
-	waiting, err := f.collector(f.store).Candidates(t.Context(), bookShard)
+	last, err := f.collector(f.store).Last(t.Context(), bookShard)
 	require.NoError(t, err)
-	require.ElementsMatch(t, []Candidate{{orphan.Blob, 1, found}, {second.Blob, 1, f.store.now}}, waiting)
+	require.Equal(t, f.store.now, last.At)
+	require.ElementsMatch(t, []Candidate{{orphan.Blob, 1, found}, {second.Blob, 1, f.store.now}}, last.Candidates)
 }
 
 func TestConfigRefusesWhatIsNotSafe(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
 // Type is the name of the task type.
@@ -48,8 +49,8 @@ func (p Params) Validate() error {
 	return errors.Join(errs...)
 }
 
-// whole tells whether the task is about all of the store.
-func (p Params) whole() bool { return len(p.Shards) == 0 && p.Folder == "" }
+// Whole tells whether the task is about all of the store.
+func (p Params) Whole() bool { return len(p.Shards) == 0 && p.Folder == "" }
 
 // Describe says in a line what the task does.
 func (p Params) Describe() string {
@@ -66,6 +67,15 @@ func (p Params) Describe() string {
 		return "look for garbage in " + what
 	}
 	return "collect garbage of " + what
+}
+
+// Submission is the task with these parameters. While one with the same runs it is that one, and afterwards a new one.
+func Submission(p Params) (task.Submission, error) {
+	key, err := task.Encode(p)
+	if err != nil {
+		return task.Submission{}, err
+	}
+	return task.NewSubmission(Type, p, task.Unique(string(key)), task.Again())
 }
 
 const (
@@ -91,4 +101,25 @@ type Result struct {
 type Failure struct {
 	Shard string `json:"shard"`
 	Error string `json:"error"`
+}
+
+// Add counts in what the collection of one shard has returned.
+func (r *Result) Add(name string, found Tally, err error) {
+	r.Shards++
+	r.Found.Add(found)
+	if err == nil {
+		return
+	}
+	r.Failed++
+	if len(r.Failures) < maxFailures {
+		text := err.Error()
+		r.Failures = append(r.Failures, Failure{name, strings.ToValidUTF8(text[:min(len(text), maxFailBytes)], "")})
+	}
+}
+
+// example keeps the first objects of a dry run.
+func (r *Result) example(i Item) {
+	if r.DryRun && len(r.Examples) < maxExamples {
+		r.Examples = append(r.Examples, string(i.Reason)+" "+i.Key)
+	}
 }

@@ -29,6 +29,9 @@ const (
 	Unfinished Reason = "unfinished_upload"
 )
 
+// Reasons are all of them, in the order in which they are shown.
+var Reasons = []Reason{Live, Pinned, Reserved, Generation, Waiting, Garbage, OldGeneration, OldReservation, Unfinished}
+
 // Verdict is what comes of an object.
 type Verdict string
 
@@ -65,7 +68,8 @@ func (t Tally) add(r Reason, objects int, bytes int64) {
 	t[r] = Count{c.Objects + objects, c.Bytes + bytes}
 }
 
-func (t Tally) merge(other Tally) {
+// Add counts in what another collection has found.
+func (t Tally) Add(other Tally) {
 	for r, c := range other {
 		t.add(r, c.Objects, c.Bytes)
 	}

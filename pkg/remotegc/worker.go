@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
@@ -52,7 +51,7 @@ func (c *Collector) work(ctx context.Context, run *task.Run[Params]) error {
 	if result.Found == nil {
 		result.Found = Tally{}
 	}
-	names, err := c.shards(ctx, run.Params)
+	names, err := c.Shards(ctx, run.Params)
 	if err != nil {
 		return err
 	}
@@ -70,12 +69,12 @@ func (c *Collector) work(ctx context.Context, run *task.Run[Params]) error {
 			return err
 		}
 	}
-	if run.Params.whole() {
+	if run.Params.Whole() {
 		swept, err := c.Sweep(ctx, Options{DryRun: run.Params.DryRun, Found: result.example})
 		if err != nil {
 			return err
 		}
-		result.Found.merge(swept)
+		result.Found.Add(swept)
 	}
 	return run.SetResult(result)
 }
@@ -89,33 +88,15 @@ func (c *Collector) one(ctx context.Context, run *task.Run[Params], name string,
 	case errors.Is(err, errPins):
 		return err
 	}
-	result.Shards++
-	result.Found.merge(found)
+	result.Add(name, found, err)
 	if err != nil {
 		run.Log.Error("garbage of a shard is not collected", "shard", name, "error", err)
-		result.fail(name, err)
 	}
 	return nil
 }
 
-// fail keeps the first failures.
-func (r *Result) fail(name string, err error) {
-	r.Failed++
-	if len(r.Failures) < maxFailures {
-		text := err.Error()
-		r.Failures = append(r.Failures, Failure{name, strings.ToValidUTF8(text[:min(len(text), maxFailBytes)], "")})
-	}
-}
-
-// example keeps the first objects of a dry run.
-func (r *Result) example(i Item) {
-	if r.DryRun && len(r.Examples) < maxExamples {
-		r.Examples = append(r.Examples, string(i.Reason)+" "+i.Key)
-	}
-}
-
-// shards are the names of those to look at, sorted and each once.
-func (c *Collector) shards(ctx context.Context, p Params) ([]string, error) {
+// Shards returns the names of those to look at, sorted and each once.
+func (c *Collector) Shards(ctx context.Context, p Params) ([]string, error) {
 	names := slices.Clone(p.Shards)
 	if len(names) == 0 {
 		for name, err := range shard.Names(ctx, c.cfg.Store, p.Folder) {
