@@ -17,6 +17,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/telemetry"
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
+	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/snapshot"
@@ -131,6 +132,7 @@ func workers(ctx context.Context, settings *config.Settings, meter metric.Meter)
 	}
 	return mux, errors.Join(
 		merge.Register(mux, store, settings.Node.Scratch()),
+		reindex.RegisterWith(mux, reindex.Config{Store: store, Scratch: settings.Node.Scratch(), Node: name}),
 		snapshot.Register(mux, snapshot.Config{Store: store, Repository: repository, Scratch: settings.Node.Scratch(), Node: name}),
 		remotegc.Register(mux, garbage.Config(store, meter)),
 	)

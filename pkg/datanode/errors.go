@@ -30,6 +30,9 @@ var (
 	// ErrInvalid is a request that can never succeed. The message says what to change.
 	ErrInvalid = errors.New("invalid request")
 
+	// ErrNoQueue says: there is no task queue, or it did not accept the task.
+	ErrNoQueue = errors.New("no task queue")
+
 	// ErrClosed says: the shard or the node was closed.
 	ErrClosed = errors.New("closed")
 

@@ -14,7 +14,7 @@ import (
 )
 
 // folder holds what reindexes keep in the store, each below its task ID.
-const folder = "reindex/"
+const folder = "_reindex/"
 
 // keepEvery is how old a reservation may become before it is made anew.
 const keepEvery = 30 * time.Minute
@@ -28,8 +28,10 @@ type desk struct {
 	source, target *shard.Shard
 }
 
-func (d *desk) planKey() string         { return folder + d.id + "/plan.json" }
-func (d *desk) pinKey(round int) string { return fmt.Sprintf("%s%s/source/%04d.json", folder, d.id, round) }
+func (d *desk) planKey() string { return folder + d.id + "/plan.json" }
+func (d *desk) pinKey(round int) string {
+	return fmt.Sprintf("%s%s/source/%04d.json", folder, d.id, round)
+}
 
 // openDesk reads the plan of a reindex; ErrNotFound if there is none.
 func openDesk(ctx context.Context, store remotestore.Store, id string) (*desk, error) {
@@ -238,4 +240,3 @@ func (d *desk) reservedByUs(ctx context.Context, s *shard.Shard, blob shard.Blob
 	by, err := s.ReservedBy(ctx, blob)
 	return by == d.id, err
 }
-

@@ -172,7 +172,7 @@ func (l *life) run() {
 		require.True(l, possible, "no generation of the source has these documents")
 	}
 	l.searches(is, m)
-	for o, err := range l.store.List(context.Background(), "reindex/", "") {
+	for o, err := range l.store.List(context.Background(), "_reindex/", "") {
 		require.NoError(l, err)
 		require.Fail(l, "left in the store", o.Key)
 	}

@@ -285,4 +285,3 @@ func (w *worker) build(ctx context.Context, d *desk, scratch *shard.Scratch, m *
 	}
 	return seg, errors.Join(d.target.Upload(ctx, blob, path), removeFile(path))
 }
-
