@@ -18,6 +18,7 @@ func newCommand(std *cli.IO) *cobra.Command {
 		nodes(std),
 		cli.Group("dead-letters", "Show tasks that were given up, and run them again",
 			lettersList(std), lettersShow(std), lettersRedrive(std)),
+		snapshots(std),
 		cli.Group("topics", "Make the topics of task types", topicsEnsure(std)),
 		doctor(std),
 	)
