@@ -19,6 +19,7 @@ func newCommand(std *cli.IO) *cobra.Command {
 		cli.Group("dead-letters", "Show tasks that were given up, and run them again",
 			lettersList(std), lettersShow(std), lettersRedrive(std)),
 		snapshots(std),
+		reindexes(std),
 		cli.Group("topics", "Make the topics of task types", topicsEnsure(std)),
 		doctor(std),
 	)

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxRounds bounds the rounds of slices; whatever is left then is the switch's.
-	maxRounds = 6
+	// MaxRounds bounds the rounds of slices; whatever is left then is the switch's.
+	MaxRounds = 6
 
 	// maxTurns bounds how often the switch in place tries to be ahead of the writers, before the task fails this attempt.
 	maxTurns = 100
@@ -115,7 +115,7 @@ func (p *parent) tidy(ctx context.Context) {
 // rounds has the slices copy one generation of the source, then what has changed since, until that is little.
 func (p *parent) rounds(ctx context.Context) error {
 	var done shard.Manifest
-	for round := range maxRounds {
+	for round := range MaxRounds {
 		pinned, err := p.pin(ctx, round)
 		if errors.Is(err, shard.ErrNotFound) {
 			newest, err := p.newest(ctx, done)
@@ -144,11 +144,14 @@ func (p *parent) rounds(ctx context.Context) error {
 	return nil
 }
 
+// ChildName is the name of a slice's task under its reindex.
+func ChildName(slice, round int) string { return fmt.Sprintf("slice-%d.%d", slice, round) }
+
 func (p *parent) slices(round int) []task.Child {
 	children := make([]task.Child, p.plan.Slices)
 	for i := range children {
 		children[i] = task.Child{
-			Name: fmt.Sprintf("slice-%d.%d", i, round), Type: SliceType,
+			Name: ChildName(i, round), Type: SliceType,
 			Params: SliceParams{Reindex: p.ID, Slice: i, Round: round},
 		}
 	}
