@@ -52,6 +52,13 @@ func (r *run) wasIgnored() bool {
 	return r.ignored
 }
 
+// unconfirmed is how long ago the lease was last asked for and kept.
+func (r *run) unconfirmed(now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Sub(r.asked)
+}
+
 // due tells whether the lease wants renewal, and if so marks the run as beating.
 func (r *run) due(now time.Time, every time.Duration) (task.Report, bool) {
 	report := r.execution.Report()
@@ -141,6 +148,9 @@ func (l *lane) execute(r *record) {
 	run.mu.Lock()
 	run.started = started
 	run.mu.Unlock()
+	if !l.def.Guarded && run.unconfirmed(started) > l.svc.claims.Config().Trust { // the process stood still meanwhile
+		run.stop(task.ErrLeaseUnknown, started)
+	}
 	err := context.Cause(run.ctx) // already told to stop while it waited
 	if err == nil {
 		ctx, end := l.svc.traces.attempt(run.ctx, r)
