@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -170,32 +171,33 @@ func TestRestore(t *testing.T) {
 	})
 }
 
-func TestRebuildLock(t *testing.T) {
+func TestLock(t *testing.T) {
 	eachRedis(t, func(f *fixture) {
 		t := f.t
-		lock, err := f.LockRebuild(f.ctx(), "a")
-		require.NoError(t, err)
-		require.NotNil(t, lock)
-		again, err := f.LockRebuild(f.ctx(), "a")
-		require.NoError(t, err)
-		require.NotNil(t, again, "it has it already")
-		other, err := f.LockRebuild(f.ctx(), "b")
-		require.NoError(t, err)
-		require.Nil(t, other)
-		ours, err := lock.Renew(f.ctx())
-		require.NoError(t, err)
-		require.True(t, ours)
-		require.NoError(t, lock.Release(f.ctx()))
-		other, err = f.LockRebuild(f.ctx(), "b")
-		require.NoError(t, err)
-		require.NotNil(t, other)
-		ours, err = lock.Renew(f.ctx())
-		require.NoError(t, err)
-		require.False(t, ours)
-		require.NoError(t, lock.Release(f.ctx()), "what is not ours stays")
-		ours, err = other.Renew(f.ctx())
-		require.NoError(t, err)
-		require.True(t, ours)
+		lock := func(name LockName, claimant string) *Lock {
+			l, err := f.Lock(name, claimant)
+			require.NoError(t, err)
+			return l
+		}
+		ours := func(ask func(context.Context) (bool, error)) bool {
+			is, err := ask(f.ctx())
+			require.NoError(t, err)
+			return is
+		}
+		a, b := lock(RebuildLock, "a"), lock(RebuildLock, "b")
+		require.False(t, ours(a.Renew), "nobody has it")
+		require.True(t, ours(a.Take))
+		require.True(t, ours(lock(RebuildLock, "a").Take), "it has it already")
+		require.False(t, ours(b.Take))
+		require.True(t, ours(a.Renew))
+		require.True(t, ours(lock(SchedulerLock, "b").Take), "that is another one")
+		require.NoError(t, a.Release(f.ctx()))
+		require.True(t, ours(b.Take))
+		require.False(t, ours(a.Renew))
+		require.NoError(t, a.Release(f.ctx()), "what is not ours stays")
+		require.True(t, ours(b.Renew))
+		_, err := f.Lock(RebuildLock, "")
+		require.ErrorIs(t, err, ErrInvalid)
 	})
 }
 

@@ -46,10 +46,10 @@ func (k *keys) stateGlob() string {
 	return escape.Replace(k.prefix) + "{[0-9][0-9]}s:*"
 }
 
-func (k *keys) wakes() string         { return k.prefix + "wake" }
-func (k *keys) rebuild() string       { return k.prefix + "{rebuild}" }
-func (k *keys) nodes() string         { return k.prefix + "{nodes}" }
-func (k *keys) node(id string) string { return k.prefix + "{nodes}:" + id }
+func (k *keys) wakes() string          { return k.prefix + "wake" }
+func (k *keys) lock(n LockName) string { return k.prefix + "{" + string(n) + "}" }
+func (k *keys) nodes() string          { return k.prefix + "{nodes}" }
+func (k *keys) node(id string) string  { return k.prefix + "{nodes}:" + id }
 
 // ancestors are the ids above a task, the root first.
 func ancestors(id string) (ids []string) {

@@ -128,11 +128,13 @@ func (b *rebuilder) work(ctx context.Context) error {
 // beats can put their leases back, read the outcomes, and warm what nobody
 // else has marked meanwhile.
 func (b *rebuilder) rebuild(ctx context.Context, cold claims.Coldness, wait time.Duration) error {
-	lock, err := b.svc.claims.LockRebuild(ctx, b.svc.claimant)
+	lock, err := b.svc.claims.Lock(claims.RebuildLock, b.svc.claimant)
 	if err != nil {
 		return err
 	}
-	if lock == nil { // another node does it
+	if ours, err := lock.Take(ctx); err != nil {
+		return err
+	} else if !ours { // another node does it
 		return b.sleep(ctx, coldPause, nil)
 	}
 	defer func() { _ = lock.Release(context.WithoutCancel(ctx)) }()
@@ -173,7 +175,7 @@ func (b *rebuilder) setWorking(on bool) {
 }
 
 // sleep waits, and keeps the lock meanwhile.
-func (b *rebuilder) sleep(ctx context.Context, wait time.Duration, lock *claims.RebuildLock) error {
+func (b *rebuilder) sleep(ctx context.Context, wait time.Duration, lock *claims.Lock) error {
 	beat := b.svc.claims.Config().Beat
 	for wait > 0 {
 		step := min(wait, beat)

@@ -1,4 +1,4 @@
--- lock: renews or releases the right to rebuild.
+-- lock: renews or releases a lock, such as the right to rebuild.
 --
 -- KEYS  1 lock
 -- ARGV  1 its value   2 lease ms, or 0 to release
