@@ -34,6 +34,8 @@ type queue struct {
 	mu     sync.Mutex
 	client *client.Client
 	admin  *kafkaqueue.Admin
+	stored *kafkaqueue.Settings // what is set for all processes
+	setter *kafkaqueue.Producer
 	topics bool // they are there
 	failed error
 	until  time.Time // failed is the answer until then
@@ -56,7 +58,15 @@ func newQueue(settings *config.Settings, name string, tel *telemetry.Telemetry) 
 	if err != nil {
 		return nil, err
 	}
-	return &queue{kafka: kafka, claims: redis, group: "data-node." + plain(name), log: tel.Log, tracer: tel.Tracer(), admin: admin}, nil
+	stored, storedErr := kafkaqueue.NewSettings(kafka)
+	setter, setterErr := kafkaqueue.NewProducer(kafka)
+	if err := errors.Join(storedErr, setterErr); err != nil {
+		return nil, err
+	}
+	return &queue{
+		kafka: kafka, claims: redis, group: "data-node." + plain(name), log: tel.Log, tracer: tel.Tracer(),
+		admin: admin, stored: stored, setter: setter,
+	}, nil
 }
 
 // plain leaves of a name what a consumer group's may have.
@@ -97,7 +107,7 @@ func (q *queue) Submit(ctx context.Context, id, typ string, params any) error {
 	if err != nil {
 		return err
 	}
-	if err := q.ensure(ctx, c, typ); err != nil {
+	if err := q.ensure(ctx, c); err != nil {
 		return err
 	}
 	s, err := task.NewSubmission(typ, params, task.ID(id), task.Again())
@@ -106,22 +116,25 @@ func (q *queue) Submit(ctx context.Context, id, typ string, params any) error {
 	}
 	s.Unique = true
 	err = c.SubmitBatch(ctx, []task.Submission{s})[0].Err
-	if errors.Is(err, client.ErrConflict) {
+	switch {
+	case errors.Is(err, client.ErrConflict):
 		return nil // planned on another generation, at the same moment: its task merges the same
+	case errors.Is(err, client.ErrUnknown):
+		return fmt.Errorf("%w: %w", datanode.ErrUnknown, err)
 	}
 	return err
 }
 
 // ensure makes the topics where they are missing: the data node may be there before the first offline node.
-func (q *queue) ensure(ctx context.Context, c *client.Client, typ string) error {
+func (q *queue) ensure(ctx context.Context, c *client.Client) error {
 	q.mu.Lock()
 	there := q.topics
 	q.mu.Unlock()
 	if there {
 		return nil
 	}
-	if err := c.Ensure(ctx, typ); err != nil {
-		return fmt.Errorf("topics of %s: %w", typ, err)
+	if err := c.Ensure(ctx, merge.Type, merge.ForceType); err != nil {
+		return fmt.Errorf("topics of merges: %w", err)
 	}
 	q.mu.Lock()
 	q.topics = true
@@ -170,12 +183,15 @@ func (q *queue) Fleet(ctx context.Context, typ string) (datanode.Fleet, error) {
 	}
 	fleet := datanode.Fleet{Waiting: -1}
 	for _, n := range nodes {
-		if n.Draining || !slices.Contains(n.Types, typ) {
-			continue
+		switch {
+		case !slices.Contains(n.Types, typ):
+		case n.Draining:
+			fleet.Draining++
+		default:
+			fleet.Nodes++
+			fleet.Slots += n.Slots[typ]
+			fleet.Running += n.Running[typ]
 		}
-		fleet.Nodes++
-		fleet.Slots += n.Slots[typ]
-		fleet.Running += n.Running[typ]
 	}
 	if fleet.Nodes == 0 {
 		return fleet, nil
@@ -195,7 +211,7 @@ func (q *queue) Listen(ctx context.Context, handle func(context.Context, task.Ev
 	if err != nil {
 		return err
 	}
-	if err := q.ensure(ctx, c, merge.Type); err != nil {
+	if err := q.ensure(ctx, c); err != nil {
 		return err
 	}
 	l, err := c.Listener(kafkaqueue.ListenerConfig{Group: q.group, Latest: true})
@@ -205,15 +221,39 @@ func (q *queue) Listen(ctx context.Context, handle func(context.Context, task.Ev
 	return l.Run(ctx, handle)
 }
 
+// settingTimeout bounds how long Kafka may take to accept a setting.
+const settingTimeout = 5 * time.Second
+
+// Set implements [dataapi.StoredSettings].
+func (q *queue) Set(ctx context.Context, key string, value []byte, by string) error {
+	ctx, cancel := context.WithTimeout(ctx, settingTimeout)
+	defer cancel()
+	return q.setter.SetBy(ctx, key, value, by)
+}
+
+// All implements [dataapi.StoredSettings].
+func (q *queue) All() map[string][]byte { return q.stored.All() }
+
+// Version implements [dataapi.StoredSettings].
+func (q *queue) Version(key string) (kafkaqueue.SettingVersion, bool) { return q.stored.Version(key) }
+
+// History implements [dataapi.StoredSettings].
+func (q *queue) History(ctx context.Context, fn func(kafkaqueue.SettingVersion) error) error {
+	return kafkaqueue.ReadSettings(ctx, q.kafka, fn)
+}
+
 func (q *queue) close(ctx context.Context) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.admin.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	if err := q.setter.Close(ctx); err != nil {
+		q.log.Warn("settings not closed cleanly", "error", err)
+	}
 	if q.client == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
-	defer cancel()
 	if err := q.client.Close(ctx); err != nil {
 		q.log.Warn("task queue not closed cleanly", "error", err)
 	}

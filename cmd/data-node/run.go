@@ -20,6 +20,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/telemetry"
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
+	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
 
 // stopTimeout is how long requests may take to finish at the end.
@@ -58,7 +59,37 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, settings, port, health, n, ready, tel)
+	return serve(ctx, settings, port, health, &following{node: n, queue: queue, log: tel.Log}, ready, tel)
+}
+
+// following is a node and the dynamic settings that it follows.
+type following struct {
+	node  *datanode.Node
+	queue *queue
+	log   *slog.Logger
+}
+
+// values are the settings in effect: those of the node's configuration until others are set.
+func (f *following) values() (v *settings.Values, err error) {
+	follow := func() {
+		if err := f.node.Follow(v); err != nil {
+			f.log.Error("settings not taken over", "error", err)
+		}
+	}
+	v, err = settings.New(settings.Config{Definitions: datanode.Definitions(), Configured: f.node.Offline().Configured(), Changed: follow})
+	if err != nil {
+		return nil, err
+	}
+	return v, f.node.Follow(v)
+}
+
+// run follows what is set for all processes until ctx ends.
+func (f *following) run(ctx context.Context, v *settings.Values) error {
+	return f.queue.stored.Run(ctx, func(key string, value []byte) {
+		if err := v.Apply(key, value); err != nil {
+			f.log.Warn("a setting is not heeded: the value before it stays", "error", err)
+		}
+	})
 }
 
 // open opens the node and the shards that it serves from the start.
@@ -128,11 +159,15 @@ func listenAdmin(ctx context.Context, settings *config.Settings, ready func(cont
 
 // serve answers requests until ctx ends, lets those under way finish, and stops the node after them.
 func serve(ctx context.Context, settings *config.Settings, port net.Listener, health *admin.Server,
-	n *datanode.Node, ready func(context.Context) error, tel *telemetry.Telemetry,
+	f *following, ready func(context.Context) error, tel *telemetry.Telemetry,
 ) error {
+	values, err := f.values()
+	if err != nil {
+		return err
+	}
 	server := &http.Server{
 		Handler: dataapi.New(dataapi.Config{
-			Node: n, Hosts: append([]string{hostOf(settings.DataNode.Listen)}, settings.Admin.Hosts...),
+			Node: f.node, Settings: values, Stored: f.queue, Hosts: append([]string{hostOf(settings.DataNode.Listen)}, settings.Admin.Hosts...),
 			Metrics: tel.Metrics(), Ready: ready,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: dataapi.Timeout, WriteTimeout: 2 * dataapi.Timeout, IdleTimeout: 2 * time.Minute,
@@ -141,7 +176,8 @@ func serve(ctx context.Context, settings *config.Settings, port net.Listener, he
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return n.Run(inner) })
+	group.Go(func() error { return f.node.Run(inner) })
+	group.Go(func() error { return f.run(inner, values) })
 	if health != nil {
 		group.Go(func() error { return health.Run(inner) })
 	}
@@ -158,7 +194,7 @@ func serve(ctx context.Context, settings *config.Settings, port net.Listener, he
 		defer cancel()
 		return server.Shutdown(last)
 	})
-	tel.Log.Info("serving", "address", port.Addr().String(), "offline_merge", string(n.Offline().Merge))
+	tel.Log.Info("serving", "address", port.Addr().String(), "offline_merge", string(f.node.Offline().Merge))
 	return group.Wait()
 }
 

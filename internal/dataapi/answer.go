@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
+	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
+	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
 
 // failure is the body of an answer that is an error.
@@ -39,11 +41,15 @@ func refuse(w http.ResponseWriter, err error) {
 }
 
 func verdict(err error) (status int, kind string) {
+	if status, kind = snapshotVerdict(err); status != 0 {
+		return status, kind
+	}
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:
 		return http.StatusRequestEntityTooLarge, "too_large"
-	case errors.Is(err, datanode.ErrInvalid), errors.Is(err, datanode.ErrDocument):
+	case errors.Is(err, datanode.ErrInvalid), errors.Is(err, datanode.ErrDocument),
+		errors.Is(err, settings.ErrUnknownKey), errors.Is(err, settings.ErrValue):
 		return http.StatusBadRequest, "bad_request"
 	case errors.Is(err, datanode.ErrNoShard), errors.Is(err, datanode.ErrNotFound):
 		return http.StatusNotFound, "not_found"
@@ -51,7 +57,7 @@ func verdict(err error) (status int, kind string) {
 		return http.StatusConflict, "conflict"
 	case errors.Is(err, datanode.ErrBusy):
 		return http.StatusTooManyRequests, "busy"
-	case errors.Is(err, datanode.ErrUnknown):
+	case errors.Is(err, datanode.ErrUnknown), errors.Is(err, kafkaqueue.ErrUnknown):
 		return http.StatusServiceUnavailable, "outcome_unknown"
 	case errors.Is(err, datanode.ErrClosed):
 		return http.StatusServiceUnavailable, "closed"

@@ -10,7 +10,11 @@
 //	GET    /shards/{name}/_stats
 //	GET    /shards/{name}/_merges      where each merge runs, and why
 //	POST   /shards/{name}/_merge       plan now; ?max_segments=1 or ?expunge=true
-//	GET    /settings                   PUT changes them, in memory
+//	GET    /settings                   dynamic settings; PUT changes them for all, ?here=true in this process alone
+//	GET    /settings/_history          who set what, and when; ?key= of one
+//	POST   /snapshots/{name}           keep shards as they are; GET tells how far it is, DELETE deletes it
+//	POST   /snapshots/{name}/restore   bring them back; GET …/restore/{task} tells how far it is
+//	GET    /snapshots                  all; ?repository=true for those that were copied, here and above
 //	GET    /healthz /readyz /metrics
 //
 // A slash in the name of a shard or in an ID is written %2F. Writes take ?refresh=true or wait_for.

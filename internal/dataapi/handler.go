@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
+	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
 
 // Limits of requests.
@@ -29,6 +30,13 @@ const (
 type Config struct {
 	Node *datanode.Node
 
+	// Settings are the dynamic settings in effect here. Stored is where they are kept for all processes; nil: nowhere.
+	Settings *settings.Values
+	Stored   StoredSettings
+
+	// Snapshots are in the store and the repository; the zero value refuses requests about them.
+	Snapshots Snapshots
+
 	// Hosts are names under which it may be asked, besides addresses and localhost; "*" for any.
 	Hosts []string
 
@@ -38,7 +46,7 @@ type Config struct {
 
 // New returns the handler of the whole surface. It is safe for concurrent use.
 func New(cfg Config) http.Handler {
-	s := &server{node: cfg.Node, ready: cfg.Ready, reading: make(chan struct{}, parallelBulks)}
+	s := &server{node: cfg.Node, values: cfg.Settings, stored: cfg.Stored, ready: cfg.Ready, reading: make(chan struct{}, parallelBulks)}
 	mux := http.NewServeMux()
 	handle := func(pattern string, h func(r *http.Request) (int, any, error)) {
 		mux.Handle(pattern, endpoint(h))
@@ -58,6 +66,8 @@ func New(cfg Config) http.Handler {
 	handle("POST /shards/{name}/_merge", onShard(s, s.merge))
 	handle("GET /settings", s.settings)
 	handle("PUT /settings", s.change)
+	handle("GET /settings/_history", s.history)
+	(&keeper{cfg.Snapshots, cfg.Node}).handle(handle)
 	handle("GET /healthz", func(*http.Request) (int, any, error) { return http.StatusOK, map[string]bool{"ok": true}, nil })
 	handle("GET /readyz", s.readiness)
 	if cfg.Metrics != nil {
@@ -71,6 +81,8 @@ func New(cfg Config) http.Handler {
 
 type server struct {
 	node    *datanode.Node
+	values  *settings.Values
+	stored  StoredSettings // or nil
 	ready   func(context.Context) error
 	reading chan struct{}
 }

@@ -16,7 +16,9 @@ import (
 
 	"github.com/offline-nodes/offline-nodes/internal/dataapi"
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
+	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
+	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
 
 // bleve starts its analysers once per process.
@@ -28,6 +30,47 @@ func TestMain(m *testing.M) {
 type api struct {
 	t       testing.TB
 	handler http.Handler
+	stored  *stored
+}
+
+// stored keeps settings as the topic does.
+type stored struct {
+	err  error
+	all  []kafkaqueue.SettingVersion
+	last map[string]kafkaqueue.SettingVersion
+}
+
+func (s *stored) Set(_ context.Context, key string, value []byte, by string) error {
+	if s.err != nil {
+		return s.err
+	}
+	v := kafkaqueue.SettingVersion{Key: key, Value: value, Replaced: s.last[key].Value, By: by, At: time.Unix(int64(len(s.all)), 0)}
+	s.all, s.last[key] = append(s.all, v), v
+	return nil
+}
+
+func (s *stored) All() map[string][]byte {
+	all := map[string][]byte{}
+	for key, v := range s.last {
+		if v.Value != nil {
+			all[key] = v.Value
+		}
+	}
+	return all
+}
+
+func (s *stored) Version(key string) (kafkaqueue.SettingVersion, bool) {
+	v, ok := s.last[key]
+	return v, ok && v.Value != nil
+}
+
+func (s *stored) History(_ context.Context, fn func(kafkaqueue.SettingVersion) error) error {
+	for _, v := range s.all {
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+	return s.err
 }
 
 func serve(t testing.TB, change func(*datanode.Config)) *api {
@@ -46,11 +89,17 @@ func serve(t testing.TB, change func(*datanode.Config)) *api {
 		require.NoError(t, <-ended)
 		require.NoError(t, n.Close())
 	})
+	store := &stored{last: map[string]kafkaqueue.SettingVersion{}}
+	var values *settings.Values
+	values, err = settings.New(settings.Config{
+		Definitions: datanode.Definitions(), Configured: n.Offline().Configured(), Changed: func() { require.NoError(t, n.Follow(values)) },
+	})
+	require.NoError(t, err)
 	return &api{t, dataapi.New(dataapi.Config{
-		Node: n, Hosts: []string{"data.internal"},
+		Node: n, Settings: values, Stored: store, Hosts: []string{"data.internal"},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
 		Ready:   func(context.Context) error { return errors.New("the store does not answer") },
-	})}
+	}), store}
 }
 
 // ask sends a request and returns status and body.
@@ -152,7 +201,7 @@ func TestAShardsLife(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status)
 }
 
-func TestMergesAndSettings(t *testing.T) {
+func TestMerges(t *testing.T) {
 	a := serve(t, nil)
 	a.does("PUT", "/shards/books", "")
 	for range 3 {
@@ -171,10 +220,55 @@ func TestMergesAndSettings(t *testing.T) {
 	}, time.Minute, time.Millisecond)
 	require.Empty(t, a.does("POST", "/shards/books/_merge?expunge=true", "")["planned"])
 	require.Empty(t, a.does("POST", "/shards/books/_merge", "")["planned"])
+}
 
-	want := map[string]any{"offline.merge": "always", "offline.min_bytes": float64(5), "offline.max_queue_age": "3m0s"}
-	require.Equal(t, want, a.does("PUT", "/settings", `{"offline.merge":"always","offline.min_bytes":5,"offline.max_queue_age":"3m"}`))
-	require.Equal(t, want, a.does("GET", "/settings", ""))
+func TestSettings(t *testing.T) {
+	a := serve(t, func(cfg *datanode.Config) { cfg.Offline.MinBytes = 7 })
+	shown := func(answer map[string]any, key string) map[string]any {
+		for _, s := range answer["settings"].([]any) {
+			if s := s.(map[string]any); s["key"] == key {
+				return s
+			}
+		}
+		return nil
+	}
+	all := a.does("GET", "/settings", "")
+	require.Equal(t, "default", shown(all, "offline.merge")["source"])
+	require.Equal(t, "7", shown(all, "offline.min_bytes")["value"])
+	require.Equal(t, "configured", shown(all, "offline.min_bytes")["source"])
+	require.Contains(t, shown(all, "local.merge_rate")["description"], "bytes per second")
+
+	all = a.does("PUT", "/settings", `{"offline.merge":"always","offline.min_bytes":5,"offline.max_queue_age":"3m"}`)
+	require.Equal(t, "always", shown(all, "offline.merge")["value"])
+	require.Equal(t, "192.0.2.1 by way of data-1", shown(all, "offline.merge")["by"])
+
+	// All of a change are checked before any is stored.
+	status, _ := a.ask("PUT", "/settings", `{"offline.merge":"off","offline.max_queue_depth":0}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Len(t, a.stored.all, 3)
+
+	require.NoError(t, a.stored.Set(t.Context(), "schedule/nightly", []byte("{}"), "cron"))
+	require.Equal(t, map[string]any{"key": "schedule/nightly", "value": "{}", "source": "stored", "by": "cron", "at": "1970-01-01T00:00:03Z"},
+		shown(a.does("GET", "/settings", ""), "schedule/nightly"))
+	all = a.does("PUT", "/settings", `{"offline.min_bytes":null,"schedule/nightly":null}`)
+	require.Equal(t, "configured", shown(all, "offline.min_bytes")["source"])
+	require.Nil(t, shown(all, "schedule/nightly"))
+	history := a.does("GET", "/settings/_history?key=offline.min_bytes", "")["history"].([]any)
+	require.Len(t, history, 2)
+	require.Nil(t, history[0].(map[string]any)["value"])
+	require.Equal(t, "5", history[0].(map[string]any)["replaced"])
+	require.Len(t, a.does("GET", "/settings/_history", "")["history"], 6)
+
+	all = a.does("PUT", "/settings?here", `{"offline.merge":"off"}`)
+	require.Equal(t, "override", shown(all, "offline.merge")["source"])
+	require.Len(t, a.stored.all, 6)
+	a.does("PUT", "/shards/books", "")
+	require.Equal(t, "off", a.does("GET", "/shards/books/_merges", "")["mode"])
+
+	a.stored.err = errors.New("kafka does not answer")
+	status, body := a.ask("PUT", "/settings", `{"offline.merge":"off"}`)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, body, "?here=true")
 }
 
 func TestABulkNamesItsBadLinesAndGoesOn(t *testing.T) {
@@ -282,6 +376,9 @@ func TestWhatIsRefused(t *testing.T) {
 		{"DELETE", "/shards/books?purge=perhaps", "", 400, "bad_request"},
 		{"PUT", "/settings", `{"offline.merge":"perhaps"}`, 400, "bad_request"},
 		{"PUT", "/settings", `{"offline.max_queue_age":"3"}`, 400, "bad_request"},
+		{"PUT", "/settings", `{"offline.merges":"off"}`, 400, "bad_request"},
+		{"PUT", "/settings", `{"offline.merge":{}}`, 400, "bad_request"},
+		{"PUT", "/settings?here=perhaps", `{"offline.merge":"off"}`, 400, "bad_request"},
 		{"PUT", "/settings", `{"offline.min_bytes":-3}`, 400, "bad_request"},
 	} {
 		status, body := a.ask(c.method, c.path, c.body)

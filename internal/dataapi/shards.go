@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
 )
@@ -103,48 +102,6 @@ func (s *server) merge(r *http.Request, sh *datanode.Shard) (int, any, error) {
 		planned = []datanode.Merge{}
 	}
 	return http.StatusOK, map[string]any{"planned": planned}, err
-}
-
-// settings are those that can be changed while the node runs.
-type settings struct {
-	Merge       *string `json:"offline.merge,omitempty"`
-	MinBytes    *int64  `json:"offline.min_bytes,omitempty"`
-	MaxQueueAge *string `json:"offline.max_queue_age,omitempty"`
-}
-
-func (s *server) settings(*http.Request) (int, any, error) {
-	o := s.node.Offline()
-	merge, age := string(o.Merge), o.MaxQueueAge.String()
-	return http.StatusOK, settings{&merge, &o.MinBytes, &age}, nil
-}
-
-func (s *server) change(r *http.Request) (int, any, error) {
-	var change settings
-	if err := decode(r, &change); err != nil {
-		return 0, nil, err
-	}
-	o := s.node.Offline()
-	if change.Merge != nil {
-		mode, err := datanode.ParseMode(*change.Merge)
-		if err != nil {
-			return 0, nil, err
-		}
-		o.Merge = mode
-	}
-	if change.MinBytes != nil {
-		o.MinBytes = *change.MinBytes
-	}
-	if change.MaxQueueAge != nil {
-		age, err := time.ParseDuration(*change.MaxQueueAge)
-		if err != nil {
-			return 0, nil, fmt.Errorf("%w: offline.max_queue_age: %w", datanode.ErrInvalid, err)
-		}
-		o.MaxQueueAge = age
-	}
-	if err := s.node.SetOffline(o); err != nil {
-		return 0, nil, err
-	}
-	return s.settings(r)
 }
 
 // flag reads a parameter that is true or false; without a value it is true.

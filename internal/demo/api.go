@@ -235,5 +235,5 @@ func (d *dataNode) mergeWhere(ctx context.Context, mode string) error {
 	if err != nil {
 		return err
 	}
-	return d.ask(ctx, http.MethodPut, "/settings", body, nil)
+	return d.ask(ctx, http.MethodPut, "/settings?here=true", body, nil)
 }

@@ -292,6 +292,9 @@ func (n *Node) Shards() []*Shard {
 	return all
 }
 
+// Name returns the name of the node.
+func (n *Node) Name() string { return n.cfg.Name }
+
 // Offline returns what decides where merges run.
 func (n *Node) Offline() Offline {
 	n.mu.Lock()

@@ -34,11 +34,12 @@ type Settings struct {
 
 // SettingVersion is one value that a setting had.
 type SettingVersion struct {
-	Key    string
-	Value  []byte    // nil: unset
-	By     string    // who set it, as far as they told
-	At     time.Time // by the clock of whoever set it
-	Offset int64     // in the settings topic
+	Key      string
+	Value    []byte    // nil: unset
+	Replaced []byte    // the value before; nil: none, or not known any more
+	By       string    // who set it, as far as they told
+	At       time.Time // by the clock of whoever set it
+	Offset   int64     // in the settings topic
 }
 
 // setBy is the header that names who set a setting.
@@ -181,6 +182,7 @@ func (s *Settings) apply(r *kgo.Record, changed func(string, []byte)) {
 	v := versionOf(r)
 	s.mu.Lock()
 	old, was := s.newest[v.Key]
+	v.Replaced = old.Value
 	if v.Value == nil {
 		delete(s.newest, v.Key)
 	} else {
@@ -197,7 +199,12 @@ func (s *Settings) apply(r *kgo.Record, changed func(string, []byte)) {
 // each key, and those that it replaced in the last days. It ends with fn's
 // first error.
 func ReadSettings(ctx context.Context, cfg Config, fn func(SettingVersion) error) error {
-	return readTopic(ctx, cfg, names{cfg.Prefix}.settings(), time.Time{}, func(r *kgo.Record) error { return fn(versionOf(r)) })
+	last := map[string][]byte{}
+	return readTopic(ctx, cfg, names{cfg.Prefix}.settings(), time.Time{}, func(r *kgo.Record) error {
+		v := versionOf(r)
+		v.Replaced, last[v.Key] = last[v.Key], v.Value
+		return fn(v)
+	})
 }
 
 // Set stores a setting for all processes, and returns when Kafka has it; nil

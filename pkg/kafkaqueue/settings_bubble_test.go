@@ -98,7 +98,7 @@ func TestTheHistoryOfSettingsTellsWhoAndWhen(t *testing.T) {
 		require.Equal(t, []SettingVersion{
 			{Key: "offline.merge", Value: []byte("off"), By: "ann"},
 			{Key: "other", Value: []byte("1"), Offset: 1},
-			{Key: "offline.merge", By: "bob", Offset: 2},
+			{Key: "offline.merge", Replaced: []byte("off"), By: "bob", Offset: 2},
 		}, all)
 		s := w.settings(func(string, []byte) {})
 		<-s.Ready()

@@ -62,7 +62,9 @@ func New(cfg Config) (*Values, error) {
 		errs = append(errs, v.Check(d.Key, d.Default))
 	}
 	for key, value := range cfg.Configured {
-		v.set[Configured][key] = value
+		if value != v.set[Default][key] {
+			v.set[Configured][key] = value
+		}
 		errs = append(errs, v.Check(key, value))
 	}
 	return v, errors.Join(errs...)
