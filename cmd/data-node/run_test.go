@@ -103,7 +103,7 @@ func TestWithoutKafkaAndRedisEverythingIsMergedHere(t *testing.T) {
 	p := newProgram(t, "OFFLINE_KAFKA__BROKERS="+freePort(t), "OFFLINE_REDIS__ADDRS="+freePort(t))
 	stop := start(t, func(ctx context.Context) error { return run(ctx, p.settings) })
 	p.waitReady()
-	p.ask("PUT", "/settings", `{"offline.min_bytes":1}`, nil)
+	require.Equal(t, http.StatusOK, p.ask("PUT", "/settings?here=true", `{"offline.min_bytes":1}`, nil))
 	p.write(0, 12)
 	require.Eventually(t, func() bool { return p.stats().Merges.Local > 0 }, time.Minute, 10*time.Millisecond)
 	stop()
@@ -122,7 +122,9 @@ func TestMergesRunOnAnOfflineNode(t *testing.T) {
 	stop := start(t, func(ctx context.Context) error { return run(ctx, p.settings) })
 	defer stop()
 	p.waitReady()
-	require.Equal(t, http.StatusOK, p.ask("PUT", "/settings", `{"offline.min_bytes":1}`, nil))
+	require.Eventually(t, func() bool { // the data node makes the topic
+		return p.ask("PUT", "/settings", `{"offline.min_bytes":1}`, nil) == http.StatusOK
+	}, time.Minute, 10*time.Millisecond)
 	p.write(0, 11)
 	require.Eventually(t, func() bool { return p.stats().Merges.Local == 1 }, time.Minute, 10*time.Millisecond, "no offline node is alive")
 
@@ -164,4 +166,48 @@ func offlineNode(t testing.TB, settings *config.Settings) func(context.Context) 
 	service, err := node.New(node.Config{Name: "offline-1", Kafka: kafka, Claims: redis, Workers: mux, Grace: time.Second})
 	require.NoError(t, err)
 	return service.Run
+}
+
+func TestAForceMergeOfSeveralRoundsRunsOnOfflineNodes(t *testing.T) {
+	servers, err := embedded.Start(t.Context(), embedded.Options{})
+	require.NoError(t, err)
+	defer servers.Stop()
+	p := newProgram(t, append(servers.Addresses.Environ(), "OFFLINE_REDIS__LEASE=3s", "OFFLINE_REDIS__BEAT=200ms", "OFFLINE_REDIS__TRUST=2s")...)
+	stop := start(t, func(ctx context.Context) error { return run(ctx, p.settings) })
+	defer stop()
+	p.waitReady()
+	defer start(t, offlineNode(t, p.settings))()
+	require.Equal(t, http.StatusOK, p.ask("PUT", "/settings?here=true", `{"offline.min_bytes":"1GiB","local.merge_rate":"64KiB"}`, nil))
+	require.Eventually(t, func() bool {
+		return p.ask("PUT", "/settings", `{"offline.merge":"off"}`, nil) == http.StatusOK
+	}, time.Minute, 10*time.Millisecond)
+	p.write(0, 9)
+	segments := p.stats().Segments
+	require.Positive(t, segments)
+
+	// Expunging deletes of several segments takes several merges: one task does all of them.
+	for i := range 5 {
+		require.Equal(t, http.StatusOK, p.ask("PUT", fmt.Sprintf("/shards/books/docs/%d", i), `{"title":"new moon"}`, nil))
+	}
+	require.Equal(t, http.StatusOK, p.ask("PUT", "/settings?here=true", `{"offline.merge":"always"}`, nil))
+	for i := 9; i < 14; i++ {
+		body := fmt.Sprintf(`{"index":{"_id":"%d"}}`+"\n{}\n"+`{"index":{"_id":"%d"}}`+"\n{}\n"+`{"delete":{"_id":"%d"}}`+"\n", i, 100+i, i-1)
+		require.Equal(t, http.StatusOK, p.ask("POST", "/shards/books/_bulk", body, nil))
+	}
+	docs := p.stats().Docs
+	var answer struct{ Planned []datanode.Merge }
+	require.Equal(t, http.StatusOK, p.ask("POST", "/shards/books/_merge?expunge=true", "", &answer))
+	require.Len(t, answer.Planned, 1)
+	require.Equal(t, merge.ForceType, answer.Planned[0].Type)
+	require.Equal(t, "asked for to expunge deletes; offline.merge is always", answer.Planned[0].Reason)
+	require.Eventually(t, func() bool { s := p.stats(); return s.Merges.Offline > 0 && len(s.Merges.Running) == 0 && s.Deleted == 0 },
+		10*time.Second, 20*time.Millisecond)
+	require.Equal(t, docs, p.stats().Docs)
+
+	var history struct {
+		History []struct{ Key, Value, By string }
+	}
+	require.Equal(t, http.StatusOK, p.ask("GET", "/settings/_history", "", &history))
+	require.Len(t, history.History, 1, "what is set here alone is not stored")
+	require.Equal(t, "127.0.0.1 by way of data-1", history.History[0].By)
 }
