@@ -33,6 +33,7 @@ type world struct {
 	cache             *shard.Cache // of the store
 	mux               *task.Mux
 	files             atomic.Int64
+	allocations       atomic.Int64
 }
 
 func newWorld(t testing.TB, store, repository remotestore.Store) *world {
@@ -182,14 +183,20 @@ func (w *world) contents(t testing.TB, name string) map[string]string {
 // run runs a task with its children, each until it ends or is to be tried again.
 func (w *world) run(t testing.TB, mux *task.Mux, id, typ string, params any, options ...tasktest.Option) tasktest.Result {
 	t.Helper()
+	return w.runAs(t, mux, w.allocations.Add(1), id, typ, params, options...)
+}
+
+// runAs is run under an allocation id.
+func (w *world) runAs(t testing.TB, mux *task.Mux, allocation int64, id, typ string, params any, options ...tasktest.Option) tasktest.Result {
+	t.Helper()
 	ended := map[string]*task.ChildState{}
 	children := tasktest.Children(func(child task.Submission) *task.ChildState {
 		if ended[child.ID] == nil {
-			ended[child.ID] = state(tasktest.Run(t.Context(), mux, child.Type, child.Params, tasktest.ID(child.ID)))
+			ended[child.ID] = state(tasktest.Run(t.Context(), mux, child.Type, child.Params, tasktest.ID(child.ID), tasktest.AllocationID(allocation)))
 		}
 		return ended[child.ID]
 	})
-	r := tasktest.Run(t.Context(), mux, typ, params, append(options, tasktest.ID(id), children)...)
+	r := tasktest.Run(t.Context(), mux, typ, params, append(options, tasktest.ID(id), tasktest.AllocationID(allocation), children)...)
 	for r.Outcome == tasktest.Waiting {
 		r = r.Again(t.Context())
 	}

@@ -109,21 +109,15 @@ func (r *restoring) restore(ctx context.Context) error {
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	cur, err := r.to.Newest(ctx)
-	isNew := errors.Is(err, shard.ErrNotFound)
-	if !isNew {
-		if err == nil {
-			_, err = r.next(cur, r.part.Segments)
-		}
-		if err != nil {
-			return err
-		}
+	segments := r.named()
+	isNew, err := r.allowed(ctx, segments)
+	if err != nil {
+		return r.released(ctx, segments, err)
 	}
 	if err := checkBlobs(ctx, r.from, r.part.Segments); err != nil {
 		return err
 	}
-	segments, err := r.bring(ctx)
-	if err != nil {
+	if err := r.bring(ctx, segments); err != nil {
 		return err
 	}
 	if err := r.stillThere(ctx); err != nil {
@@ -137,10 +131,41 @@ func (r *restoring) restore(ctx context.Context) error {
 	}
 	m, err := r.to.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) { return r.next(cur, segments) })
 	r.result.Generation = max(r.result.Generation, m.Generation)
+	return r.released(ctx, segments, err)
+}
+
+// allowed tells early what the commit would say, and whether the shard is to be made.
+func (r *restoring) allowed(ctx context.Context, segments []shard.Segment) (isNew bool, err error) {
+	cur, err := r.to.Newest(ctx)
+	if errors.Is(err, shard.ErrNotFound) {
+		return true, nil
+	}
+	if err == nil {
+		_, err = r.next(cur, segments)
+	}
+	return false, err
+}
+
+// released ends the reservations if a generation names the blobs, and returns err.
+func (r *restoring) released(ctx context.Context, segments []shard.Segment, err error) error {
 	if err == nil || errors.Is(err, shard.ErrNoEffect) {
 		r.unreserve(ctx, segments)
 	}
 	return err
+}
+
+// inPlace tells that the blobs are where they are needed.
+func (r *restoring) inPlace() bool { return !r.Params.Repository && r.to.Name() == r.from.Name() }
+
+// named returns the segments with the names that their blobs have, or will have, in the shard.
+func (r *restoring) named() []shard.Segment {
+	segments := r.part.Clone().Segments
+	for i := range segments {
+		if !r.inPlace() {
+			segments[i].Blob = ownName(r.ID, segments[i].Blob)
+		}
+	}
+	return segments
 }
 
 // read gets the manifest and checks that this build can use what it names.
@@ -200,42 +225,29 @@ func (r *restoring) next(cur shard.Manifest, segments []shard.Segment) (shard.Ma
 		ErrNewer, cur.Shard, cur.Generation)
 }
 
-// bring sees to it that all blobs are in the shard, whole and reserved, and returns the segments with their names there.
-func (r *restoring) bring(ctx context.Context) ([]shard.Segment, error) {
+// bring sees to it that all blobs are in the shard, whole and reserved.
+func (r *restoring) bring(ctx context.Context, segments []shard.Segment) error {
 	progress, ctx, stop := watch(ctx, r.Execution, "restore")
 	defer stop()
-	segments := r.part.Clone().Segments
-	if !r.Params.Repository && r.to.Name() == r.from.Name() {
-		if err := r.reserve(ctx, segments); err != nil {
-			return nil, err
-		}
-		return segments, r.verify(ctx, segments, progress)
+	if err := r.reserve(ctx, segments); err != nil {
+		return err
 	}
 	t := transfer{
-		x: r.Execution, from: r.from, to: r.to, segments: r.part.Segments, scratch: r.worker.Scratch, progress: progress,
+		x: r.Execution, from: r.from, to: r.to, segments: r.part.Segments, names: blobNames(segments),
+		scratch: r.worker.Scratch, progress: progress,
+	}
+	if r.inPlace() {
+		if r.Params.Trust {
+			return nil
+		}
+		return t.verify(ctx)
 	}
 	if _, err := r.Resume(&t.at); err != nil {
 		r.Log.Warn("checkpoint cannot be read: what was copied is read once more", "error", err)
 		t.at = checkpoint{}
 	}
-	for i := range segments {
-		segments[i].Blob = ownName(r.ID, segments[i].Blob)
-	}
-	t.names = blobNames(segments)
-	if err := r.reserve(ctx, segments); err != nil {
-		return nil, err
-	}
 	r.result.Copied = r.part.Bytes()
-	return segments, t.run(ctx)
-}
-
-// verify reads the blobs of a snapshot that is restored in its place.
-func (r *restoring) verify(ctx context.Context, segments []shard.Segment, p *progress) error {
-	if r.Params.Trust {
-		return nil
-	}
-	t := transfer{x: r.Execution, to: r.to, segments: segments, names: blobNames(segments), scratch: r.worker.Scratch, progress: p}
-	return t.verify(ctx)
+	return t.run(ctx)
 }
 
 // reserve keeps the collector from blobs until a generation names them.
