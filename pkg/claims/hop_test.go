@@ -33,6 +33,13 @@ func TestRaiseHop(t *testing.T) {
 			require.Equal(f.t, Kept, f.beat(b))
 			require.Equal(f.t, Done, f.settle(record.settle(b.Lease, task.Success)).Verdict)
 		}},
+		{"counts on past 010, which is 8 where a leading zero means octal", func(f *fixture) {
+			for hop := range 30 {
+				h := f.hop(record.at(0, 1, hop).hop(""))
+				require.Equal(f.t, hop+1, h.Hop)
+				require.NoError(f.t, f.Published(f.ctx(), []Mark{{ID: "t", Attempt: 1, Hop: h.Hop, AllocationID: h.AllocationID, Status: task.Unassigned}}))
+			}
+		}},
 		{"of a task that Redis does not know", func(f *fixture) {
 			require.Equal(f.t, 1, f.hop(record.hop("")).Hop)
 			st := f.state("t")

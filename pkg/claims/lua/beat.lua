@@ -57,7 +57,7 @@ local function beat(i)
   local active, reset, given = sub(options, 1, 1) == '1', sub(options, 2, 2) == '1', sub(options, 3, 3) == '1'
   local cancel, status = '0', active and '3' or '2'
   if state then cancel = sub(state, 4, 4) end
-  local ban = cancel == '0' and banned(V, E + 2 * N + sub(options, 4, 7), tonumber(sub(options, 8, 10)))
+  local ban = cancel == '0' and banned(V, E + 2 * N + tonumber(sub(options, 4, 7)), tonumber(sub(options, 8, 10)))
   if ban then cancel = '1' end
   if known then
     local was = sub(state, 2, 2)
@@ -95,7 +95,7 @@ for b = 1, E do
   local running = KEYS[E + 2 * N + M + b]
   if #members > 0 then redis.pcall('ZADD', running, unpack(members)) end
   redis.pcall('ZREMRANGEBYSCORE', running, '-inf', now - 2 * lease_ms)
-  if not is_cold(V[b], run) and now - sub(V[b], 42, 55) >= 1000 then
+  if not is_cold(V[b], run) and now - tonumber(sub(V[b], 42, 55)) >= 1000 then
     redis.pcall('SETRANGE', KEYS[b], 41, now14)
   end
 end

@@ -43,7 +43,7 @@ local function held(i)
 end
 
 local function owed(state)
-  local rest = sub(state, 19, 32) + beat_ms - now
+  local rest = tonumber(sub(state, 19, 32)) + beat_ms - now
   if rest > 0 then return 'h' .. format('%.0f', rest) end
   return 'o' .. state
 end
@@ -62,7 +62,7 @@ local function claim(i)
   local look, deadline, buried, ban = false, ZERO, '-', false
   if options ~= '' then
     look, deadline, buried = sub(options, 1, 1) == '1', sub(options, 2, 15), sub(options, 16, 16)
-    ban = banned(V, E + 2 * N + sub(options, 17, 20), tonumber(sub(options, 21, 23)))
+    ban = banned(V, E + 2 * N + tonumber(sub(options, 17, 20)), tonumber(sub(options, 21, 23)))
   end
   local status, id, s_order, s_hash = '1', ZERO, ZERO, NOHASH
   if state then
@@ -115,7 +115,7 @@ local function claim(i)
   elseif deadline ~= ZERO and deadline < now14 then final, reason = '5', 'e'
   elseif lost >= max_lost then final, reason = '5', 'w'
   end
-  if not final and not_before > now14 then return 'e' .. format('%.0f', not_before - now) end
+  if not final and not_before > now14 then return 'e' .. format('%.0f', tonumber(not_before) - now) end
   if look then return 'f' end
   local token = next_id(id)
   if final then

@@ -15,7 +15,7 @@ local cold = true
 
 -- raise returns the order with the next hop.
 local function raise(order)
-  local hop = sub(order, 9, 14) + 1
+  local hop = tonumber(sub(order, 9, 14)) + 1
   if hop > 999999 then error({err = 'no hop number is left'}) end
   return sub(order, 1, 8) .. format('%06d', hop)
 end

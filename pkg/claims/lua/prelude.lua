@@ -17,8 +17,9 @@
 --    96-    body
 --
 -- Numbers are decimal with leading zeros, so that strings of one field compare
--- like the numbers. Arguments carry 52 to the end in the same form ("blob":
--- order 1-14, hash 15-30, not-before 31-44, body 45-).
+-- like the numbers. Arithmetic wants tonumber: the Lua of miniredis takes a
+-- leading zero for octal. Arguments carry 52 to the end in the same form
+-- ("blob": order 1-14, hash 15-30, not-before 31-44, body 45-).
 local call, sub, format = redis.call, string.sub, string.format
 local ZERO, NOHASH = '00000000000000', '0000000000000000'
 local TIME = call('TIME')
@@ -31,7 +32,7 @@ local COPY_MS = 12 * 3600 * 1000
 -- next_id is the allocation id after one: tokens grow even when the clock does not.
 local function next_id(id)
   if id < now14 then return now14 end
-  return format('%014.0f', id + 1)
+  return format('%014.0f', tonumber(id) + 1)
 end
 
 -- check refuses a state that another version wrote.
@@ -48,7 +49,7 @@ local function ended(status) return status >= '4' end
 local function life(retention, not_before)
   local ms = tonumber(retention)
   if not_before ~= ZERO then
-    local copies = not_before - now + COPY_MS
+    local copies = tonumber(not_before) - now + COPY_MS
     if copies > ms then ms = copies end
   end
   return ms

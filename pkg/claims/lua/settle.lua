@@ -57,7 +57,7 @@ local function settle(i)
     published = state and sub(state, 3, 3) or '1'
   elseif interrupted == '1' then
     published = state and sub(state, 3, 3) or '1'
-    local runs = sub(keep, 3, 4) + 1
+    local runs = tonumber(sub(keep, 3, 4)) + 1
     keep = sub(keep, 1, 2) .. format('%02d', runs > 99 and 99 or runs) .. sub(keep, 5)
   elseif status == '1' then
     keep = sub(keep, 1, 2) .. '00' .. sub(keep, 5)
