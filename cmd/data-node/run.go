@@ -59,14 +59,35 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, settings, port, health, &following{node: n, queue: queue, log: tel.Log}, ready, tel)
+	snapshots, err := snapshots(ctx, settings, store, queue)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, settings, port, health, &following{node: n, queue: queue, snapshots: snapshots, log: tel.Log}, ready, tel)
+}
+
+// snapshots is what requests about them work with.
+func snapshots(ctx context.Context, settings *config.Settings, store remotestore.Store, queue *queue) (dataapi.Snapshots, error) {
+	s := dataapi.Snapshots{Store: store, Tasks: queue}
+	if !settings.HasRepository() {
+		return s, nil
+	}
+	cfg, err := settings.Repository.Config()
+	if err == nil {
+		s.Repository, err = remotestore.Open(ctx, cfg)
+	}
+	if err != nil {
+		return s, fmt.Errorf("repository: %w", err)
+	}
+	return s, nil
 }
 
 // following is a node and the dynamic settings that it follows.
 type following struct {
-	node  *datanode.Node
-	queue *queue
-	log   *slog.Logger
+	node      *datanode.Node
+	queue     *queue
+	snapshots dataapi.Snapshots
+	log       *slog.Logger
 }
 
 // values are the settings in effect: those of the node's configuration until others are set.
@@ -167,7 +188,7 @@ func serve(ctx context.Context, settings *config.Settings, port net.Listener, he
 	}
 	server := &http.Server{
 		Handler: dataapi.New(dataapi.Config{
-			Node: f.node, Settings: values, Stored: f.queue, Hosts: append([]string{hostOf(settings.DataNode.Listen)}, settings.Admin.Hosts...),
+			Node: f.node, Settings: values, Stored: f.queue, Snapshots: f.snapshots, Hosts: append([]string{hostOf(settings.DataNode.Listen)}, settings.Admin.Hosts...),
 			Metrics: tel.Metrics(), Ready: ready,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: dataapi.Timeout, WriteTimeout: 2 * dataapi.Timeout, IdleTimeout: 2 * time.Minute,

@@ -75,6 +75,11 @@ func (s *stored) History(_ context.Context, fn func(kafkaqueue.SettingVersion) e
 
 func serve(t testing.TB, change func(*datanode.Config)) *api {
 	t.Helper()
+	return serveWith(t, change, func(*dataapi.Config) {})
+}
+
+func serveWith(t testing.TB, change func(*datanode.Config), handler func(*dataapi.Config)) *api {
+	t.Helper()
 	cfg := datanode.Config{Name: "data-1", Store: remotestore.NewMemory(), Dir: t.TempDir(), Refresh: time.Millisecond}
 	if change != nil {
 		change(&cfg)
@@ -95,11 +100,13 @@ func serve(t testing.TB, change func(*datanode.Config)) *api {
 		Definitions: datanode.Definitions(), Configured: n.Offline().Configured(), Changed: func() { require.NoError(t, n.Follow(values)) },
 	})
 	require.NoError(t, err)
-	return &api{t, dataapi.New(dataapi.Config{
+	surface := dataapi.Config{
 		Node: n, Settings: values, Stored: store, Hosts: []string{"data.internal"},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
 		Ready:   func(context.Context) error { return errors.New("the store does not answer") },
-	}), store}
+	}
+	handler(&surface)
+	return &api{t, dataapi.New(surface), store}
 }
 
 // ask sends a request and returns status and body.
