@@ -29,8 +29,9 @@ func snapshotList(std *cli.IO) *cobra.Command {
 		Use:   "list",
 		Short: "List snapshots",
 		Long: `List the snapshots in the store, or in the repository. One that is INCOMPLETE is
-being made, or its task failed: snapshot status tells. One that is UNREADABLE
-stops garbage collection, because nobody knows what it needs: delete it.`,
+being made, or its task failed: snapshot status tells. COPYING are the pins of one
+in the repository that is not complete. One that is UNREADABLE stops garbage
+collection, because nobody knows what it needs: delete it.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withSnapshots(cmd, std, repository, func(ctx context.Context, _ *cli.Session, store remotestore.Store) error {
@@ -88,6 +89,8 @@ func printSnapshots(std *cli.IO, all []snapshot.Listed, repository, json bool) e
 
 func statusOf(l *snapshot.Listed) string {
 	switch {
+	case errors.Is(l.Err, snapshot.ErrCopying):
+		return "COPYING"
 	case errors.Is(l.Err, shard.ErrNotFound):
 		return "LEFTOVERS"
 	case l.Err != nil:

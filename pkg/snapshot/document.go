@@ -165,13 +165,12 @@ func Get(ctx context.Context, store remotestore.Store, name string) (Document, e
 type Listed struct {
 	Document
 
-	// Err is why its document cannot be read, or shard.ErrNotFound when only leftovers of one that was deleted are there. The
-	// document has nothing but the name then.
+	// Err is why its document cannot be read; shard.ErrNotFound when only leftovers of one that was deleted are there;
+	// ErrCopying for the pins of a copy. The document has nothing but the name then.
 	Err error
 }
 
-// List returns the snapshots of a store or a repository, by name. Those that pin what is being copied are left out
-// unless nothing else tells of them: they go with the snapshot in the repository.
+// List returns the snapshots of a store or a repository, by name, complete or not.
 func List(ctx context.Context, store remotestore.Store) ([]Listed, error) {
 	var names []string
 	for o, err := range store.List(ctx, root, "") {
@@ -186,6 +185,9 @@ func List(ctx context.Context, store remotestore.Store) ([]Listed, error) {
 	all := make([]Listed, 0, len(names))
 	for _, name := range names {
 		d, err := Get(ctx, store, name)
+		if of, isCopy := strings.CutSuffix(name, copySuffix); isCopy && errors.Is(err, shard.ErrNotFound) {
+			err = fmt.Errorf("%s: %w", of, ErrCopying)
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, err

@@ -105,6 +105,9 @@ var (
 	// ErrNewer says that a restore would lose what was written since the snapshot.
 	ErrNewer = errors.New("the shard has moved on since the snapshot")
 
+	// ErrCopying says that a snapshot in the store only pins what is being copied. It goes with the one in the repository.
+	ErrCopying = errors.New("its copy to the repository has not ended")
+
 	// ErrNoRepository says that no second store is configured.
 	ErrNoRepository = errors.New("no repository is configured: set repository.url")
 )

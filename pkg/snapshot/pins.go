@@ -23,22 +23,22 @@ type Pin struct {
 // # Why a snapshot that begins meanwhile loses nothing
 //
 // A snapshot reads the newest manifest, writes the pin, and then looks whether the manifest is still there; if it is not,
-// the snapshot starts over with a newer one. A collector has to do these in this order: delete old manifests; read the
-// reservations; read the manifests that are left; read the pins; delete blobs that neither names. So if the snapshot found the manifest
-// after it wrote the pin, a collector either read the manifests before that manifest was deleted, and keeps its blobs;
-// or it read them later, and then the pins later still, and sees the pin:
+// the pin does not count and the next attempt takes a newer one. A collector has to keep what the manifests name
+// that it leaves, and to read the pins once more between the deletion of a manifest and that of its blobs. So if the
+// snapshot found the manifest after it had written the pin, the manifest was deleted later, and the pins read later still:
 //
-//	snapshot   reads manifest 7 ──── writes pin ──── manifest 7 is there
-//	collector                                             deletes manifest 7 ─ reads manifests ─ reads pins
+//	snapshot   reads manifest 7 ── writes pin ── manifest 7 is there
+//	collector                                         deletes manifest 7 ── reads pins ── deletes blobs, not these
 //
-// The other interleaving is that the manifest goes before the look: then the pin does not count.
+// The other interleaving is that the collector was faster:
 //
-//	snapshot   reads manifest 7 ──────────────────────────────── writes pin ─ manifest 7 is gone: starts over
-//	collector      deletes manifest 7 ─ reads manifests ─ reads pins ─ deletes blobs
+//	snapshot   reads manifest 7 ────────────────────────── writes pin ── manifest 7 is gone: starts over
+//	collector        deletes manifest 7 ── reads pins ── deletes blobs
 //
-// A restore moves blobs the other way, from a pin into a manifest. It reserves them first and commits while its snapshot is
-// still there; this is safe with a collector that deletes only what it found unneeded in two runs, one after the
-// other (see [shard.Shard.Reserve]).
+// A restore moves blobs the other way, from a pin into a manifest. It reserves them ([shard.Shard.Reserve]), looks
+// whether its snapshot is still there, commits, and ends the reservations. A collector has to delete only what it found
+// unneeded twice, and to read each time reservations, then pins, then manifests: whoever misses the pin the first time
+// sees the reservation or the manifest the second time.
 func Pins(ctx context.Context, store remotestore.Store) iter.Seq2[Pin, error] {
 	return pinsExcept(ctx, store, "")
 }
