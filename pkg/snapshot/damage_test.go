@@ -58,12 +58,12 @@ func TestARestoreOfWhatIsDamagedWritesNothing(t *testing.T) {
 					t.Parallel()
 					w := filled(t)
 					w.succeeds(t, Type, Params{Snapshot: "monday", Shards: []string{"books/0"}, Repository: repository})
-					w.write(t, "books/0", 100, 110)
 					home := w.store
 					if repository {
 						home = w.repository
 					}
 					key := objectOf(t, home, kind)
+					w.write(t, "books/0", 100, 110)
 					spoil(t, home, key, change)
 					before := w.newest(t, "books/0")
 					for _, as := range []string{"books/0", "new"} {
