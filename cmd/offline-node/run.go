@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel/metric"
@@ -60,6 +61,11 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { runSchedules(ctx, settings, name, tel) })
+	defer beside.Wait()
+	defer stop()
 	if settings.Admin.Listen == "" {
 		return serve(ctx, service)
 	}
@@ -73,11 +79,11 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 	}
 	tel.Log.Info("admin port", "address", port.Addr())
 	group, ctx := errgroup.WithContext(ctx)
-	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	inner, stopPort := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPort()
 	group.Go(func() error { return port.Run(inner) })
 	group.Go(func() error {
-		defer stop() // the port tells of the drain until it is over
+		defer stopPort() // the port tells of the drain until it is over
 		return serve(ctx, service)
 	})
 	return group.Wait()
