@@ -203,11 +203,7 @@ func (l *lane) wait(r *record, a claims.Answer) {
 	case claims.Held:
 		l.held(r, a.Wait)
 	case claims.Early:
-		if a.Wait < earlyPark {
-			l.park(r, a.Wait)
-		} else {
-			l.hop(r, r.NotBefore)
-		}
+		l.early(r, a.Wait)
 	case claims.Cold:
 		l.svc.rebuild.wanted()
 		l.park(r, coldPause)
@@ -215,6 +211,19 @@ func (l *lane) wait(r *record, a claims.Answer) {
 		l.log.Error("claim refused: it is asked again", "error", a.Err, "task_id", r.ID)
 		l.park(r, time.Second)
 	}
+}
+
+// early parks a record that is due soon, by Redis' clock or by this node's: the
+// tiers would not hold it, and while the clocks differ it would go round and
+// round.
+func (l *lane) early(r *record, wait time.Duration) {
+	now := time.Now()
+	soon := wait < earlyPark || r.NotBefore.Sub(now) < earlyPark
+	if soon && now.Sub(r.opened) < l.svc.cfg.HopAfter {
+		l.park(r, min(wait, l.svc.cfg.DetachAfter))
+		return
+	}
+	l.hop(r, r.NotBefore)
 }
 
 // held parks a record whose task somebody else has, until its lease ends or
