@@ -32,7 +32,7 @@ One that is being made is refused: cancel its task first.`,
 		Args: needName,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return withSnapshots(cmd, std, repository, func(ctx context.Context, s *cli.Session, home remotestore.Store) error {
-				v, err := deleteSnapshot(cmd, s, home, names[0], repository)
+				v, err := deleteSnapshot(ctx, s, home, names[0], repository, cli.Given(cmd))
 				switch {
 				case err != nil:
 					return notThere(err)
@@ -52,10 +52,10 @@ One that is being made is refused: cancel its task first.`,
 	return cmd
 }
 
-func deleteSnapshot(cmd *cobra.Command, s *cli.Session, home remotestore.Store, name string, repository bool) (v deleted, err error) {
-	ctx := cmd.Context()
+// deleteSnapshot deletes a snapshot; given are the settings on the command line.
+func deleteSnapshot(ctx context.Context, s *cli.Session, home remotestore.Store, name string, repository bool, given string) (v deleted, err error) {
 	v.Snapshot = name
-	if err := checkDelete(cmd, s, home, name, repository); err != nil {
+	if err := checkDelete(ctx, s, home, name, repository, given); err != nil {
 		return v, err
 	}
 	if !repository {
@@ -71,8 +71,7 @@ func deleteSnapshot(cmd *cobra.Command, s *cli.Session, home remotestore.Store, 
 }
 
 // checkDelete refuses what is not there, and what is being made.
-func checkDelete(cmd *cobra.Command, s *cli.Session, home remotestore.Store, name string, repository bool) error {
-	ctx := cmd.Context()
+func checkDelete(ctx context.Context, s *cli.Session, home remotestore.Store, name string, repository bool, given string) error {
 	d, err := snapshot.Get(ctx, home, name)
 	if errors.Is(err, shard.ErrNotFound) {
 		return checkLeftovers(ctx, home, name, repository)
@@ -92,7 +91,7 @@ func checkDelete(cmd *cobra.Command, s *cli.Session, home remotestore.Store, nam
 		return err
 	case !state.Status.Terminal():
 		return &cli.ExitError{Code: cli.Failed, Err: fmt.Errorf(
-			"%s is being made: cancel its task first, and delete it when that has ended\n  offlinectl%s tasks cancel %s", name, cli.Given(cmd), d.Task)}
+			"%s is being made: cancel its task first, and delete it when that has ended\n  offlinectl%s tasks cancel %s", name, given, d.Task)}
 	}
 	return nil
 }
