@@ -23,6 +23,12 @@ func refused(t testing.TB, from config.Sources) *config.Error {
 	return all
 }
 
+func TestARepositoryIsAnotherStore(t *testing.T) {
+	load(t, config.Sources{Environ: []string{"OFFLINE_STORE__URL=file:///a", "OFFLINE_REPOSITORY__URL=file:///b"}})
+	err := refused(t, config.Sources{Environ: []string{"OFFLINE_STORE__URL=file:///a", "OFFLINE_REPOSITORY__URL=file:///a"}})
+	require.ErrorContains(t, err, "full snapshots belong into another store")
+}
+
 func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 	path := file(t, `
 kafka:

@@ -89,6 +89,9 @@ func (w *worker) snapshot(ctx context.Context, x *task.Run[Params]) error {
 			return err
 		}
 	}
+	if err := tidy(ctx, home, d); err != nil {
+		return err
+	}
 	if x.Params.Repository { // nothing is copied any more
 		if err := Delete(ctx, w.Store, x.Params.Snapshot+copySuffix); err != nil {
 			return err
@@ -172,28 +175,16 @@ func (w *worker) base(ctx context.Context, x *task.Run[Params]) ([]string, error
 	return names, nil
 }
 
-// complete writes the document. Parts that it does not name, of runs that died, are removed before: they would pin
-// blobs for nothing.
+// complete writes the document, or returns the one that another run of the task has written.
 func (w *worker) complete(ctx context.Context, home remotestore.Store, d Document) (Document, error) {
-	needed := map[string]bool{}
-	for _, p := range d.Shards {
-		needed[partKey(d.Snapshot, p.Shard, p.Part)] = true
-	}
 	keys, err := partKeys(ctx, home, d.Snapshot)
 	if err != nil {
 		return d, err
 	}
-	for _, key := range keys {
-		if needed[key] {
-			delete(needed, key)
-			continue
+	for _, p := range d.Shards {
+		if key := partKey(d.Snapshot, p.Shard, p.Part); !slices.Contains(keys, key) {
+			return d, task.Permanent(fmt.Errorf("%s: %w: the snapshot was deleted while it was made", key, shard.ErrNotFound))
 		}
-		if err := remove(ctx, home, key); err != nil {
-			return d, err
-		}
-	}
-	for key := range needed {
-		return d, task.Permanent(fmt.Errorf("%s: %w: the snapshot was deleted while it was made", key, shard.ErrNotFound))
 	}
 	d.EndedAt = time.Now().UTC()
 	body, err := d.encode()
@@ -201,10 +192,32 @@ func (w *worker) complete(ctx context.Context, home remotestore.Store, d Documen
 		return d, err
 	}
 	err = create(ctx, home, documentKey(d.Snapshot), body)
-	if errors.Is(err, remotestore.ErrExists) { // another run of this task was as far
+	if errors.Is(err, remotestore.ErrExists) {
 		return read(ctx, home, documentKey(d.Snapshot), d.Snapshot)
 	}
 	return d, err
+}
+
+// tidy removes the parts of runs that died: they would pin blobs for nothing. Only the document that is in the store tells
+// which these are, so that two runs of the task cannot remove each other's.
+func tidy(ctx context.Context, home remotestore.Store, d Document) error {
+	keys, err := partKeys(ctx, home, d.Snapshot)
+	if err != nil {
+		return err
+	}
+	named := make(map[string]bool, len(d.Shards))
+	for _, p := range d.Shards {
+		named[partKey(d.Snapshot, p.Shard, p.Part)] = true
+	}
+	for _, key := range keys {
+		if named[key] {
+			continue
+		}
+		if err := remove(ctx, home, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // permanent marks errors that another attempt would meet again.
