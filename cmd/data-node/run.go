@@ -188,7 +188,8 @@ func serve(ctx context.Context, settings *config.Settings, port net.Listener, he
 	}
 	server := &http.Server{
 		Handler: dataapi.New(dataapi.Config{
-			Node: f.node, Settings: values, Stored: f.queue, Snapshots: f.snapshots, Hosts: append([]string{hostOf(settings.DataNode.Listen)}, settings.Admin.Hosts...),
+			Node: f.node, Settings: values, Stored: f.queue, Snapshots: f.snapshots,
+			Garbage: f.queue.collect, Hosts: append([]string{hostOf(settings.DataNode.Listen)}, settings.Admin.Hosts...),
 			Metrics: tel.Metrics(), Ready: ready,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: dataapi.Timeout, WriteTimeout: 2 * dataapi.Timeout, IdleTimeout: 2 * time.Minute,

@@ -15,6 +15,7 @@
 //	POST   /snapshots/{name}           keep shards as they are; GET tells how far it is, DELETE deletes it
 //	POST   /snapshots/{name}/restore   bring them back; GET …/restore/{task} tells how far it is
 //	GET    /snapshots                  all; ?repository=true for those that were copied, here and above
+//	POST   /gc                         delete what nobody needs from the store, as a task
 //	GET    /healthz /readyz /metrics
 //
 // A slash in the name of a shard or in an ID is written %2F. Writes take ?refresh=true or wait_for.

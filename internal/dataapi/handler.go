@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
+	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
 	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
 
@@ -36,6 +37,9 @@ type Config struct {
 
 	// Snapshots are in the store and the repository; the zero value refuses requests about them.
 	Snapshots Snapshots
+
+	// Garbage submits a garbage collection of the store and returns its task; nil: 404.
+	Garbage func(ctx context.Context, p remotegc.Params) (task string, err error)
 
 	// Hosts are names under which it may be asked, besides addresses and localhost; "*" for any.
 	Hosts []string
@@ -68,6 +72,9 @@ func New(cfg Config) http.Handler {
 	handle("PUT /settings", s.change)
 	handle("GET /settings/_history", s.history)
 	(&keeper{cfg.Snapshots, cfg.Node}).handle(handle)
+	if cfg.Garbage != nil {
+		handle("POST /gc", collect(cfg.Garbage))
+	}
 	handle("GET /healthz", func(*http.Request) (int, any, error) { return http.StatusOK, map[string]bool{"ok": true}, nil })
 	handle("GET /readyz", s.readiness)
 	if cfg.Metrics != nil {
