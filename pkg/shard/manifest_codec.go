@@ -116,7 +116,7 @@ func notNil[T any](s []T) []T {
 func (m Manifest) Validate() error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if err := CheckName(m.Shard); err != nil {
+	if err := checkLayout(m.Shard); err != nil {
 		errs = append(errs, err)
 	}
 	if m.Generation == 0 {

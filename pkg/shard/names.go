@@ -28,14 +28,19 @@ const (
 // CheckName tells what is wrong with the name of a shard. A name is a key of the store, such as "books/0", that does not
 // start with an underscore and none of whose parts is a name that the layout uses.
 func CheckName(name string) error {
+	if strings.HasPrefix(name, apart) {
+		return fmt.Errorf("shard name %q: names that start with %s belong to no shard", name, apart)
+	}
+	return checkLayout(name)
+}
+
+// checkLayout tells what is wrong with the name of what has the layout of a shard.
+func checkLayout(name string) error {
 	if err := remotestore.CheckKey(name); err != nil {
 		return fmt.Errorf("shard name: %w", err)
 	}
 	if len(name) > maxNameBytes {
 		return fmt.Errorf("shard name %.40q…: it has %d bytes, allowed are %d", name, len(name), maxNameBytes)
-	}
-	if strings.HasPrefix(name, apart) {
-		return fmt.Errorf("shard name %q: names that start with %s belong to no shard", name, apart)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		switch part + "/" {

@@ -35,6 +35,18 @@ func Open(store remotestore.Store, name string) (*Shard, error) {
 	return &Shard{store: store, name: name}, nil
 }
 
+// OpenApart is Open for what has the layout of a shard but is none: its name starts with an underscore, so that neither
+// users nor garbage collection find it. A task keeps account there of what it builds.
+func OpenApart(store remotestore.Store, name string) (*Shard, error) {
+	if !strings.HasPrefix(name, apart) {
+		return nil, fmt.Errorf("name %q: it is a shard's: what is apart starts with %s", name, apart)
+	}
+	if err := checkLayout(name); err != nil {
+		return nil, err
+	}
+	return &Shard{store: store, name: name}, nil
+}
+
 // Settings are what a shard is created with.
 type Settings struct {
 	// Mapping is the bleve index mapping. The default is DefaultMapping.
