@@ -125,6 +125,11 @@ func (sh *Shard) commitOps(ctx context.Context, ops []Op) ([]Item, uint64, error
 		if err := sh.stillOurs(ctx, cur); err != nil {
 			return cur, err
 		}
+		if waited, err := sh.yield(ctx); err != nil {
+			return cur, err
+		} else if waited {
+			return cur, errMoved
+		}
 		if err := sh.advance(ctx, cur); err != nil {
 			return cur, err
 		}

@@ -41,6 +41,7 @@ type Shard struct {
 	newest    *base // nil once closed
 	mapping   *shard.Mapping
 	checked   uint64        // the generation up to which the writers are known
+	held      hold          // writes wait
 	successor string        // who writes the shard since; empty: we do
 	view      *view         // nil once closed
 	changed   chan struct{} // closed and replaced when newest or view change
@@ -138,6 +139,9 @@ func (sh *Shard) stillOurs(ctx context.Context, cur shard.Manifest) error {
 		if m.Writer.Task == "" && m.Writer.Node != sh.writer.Node {
 			successor = m.Writer.Node
 		}
+		sh.mu.Lock()
+		sh.noteHold(m)
+		sh.mu.Unlock()
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
