@@ -179,7 +179,7 @@ func (d *desk) pinNow(ctx context.Context, round int, m shard.Manifest) (shard.M
 // stage opens the shard in which a slice keeps account of what it has built. Its manifests are a shard's; the blobs that
 // they name are the target's.
 func (d *desk) stage(slice int) (*shard.Shard, error) {
-	return shard.Open(d.store, fmt.Sprintf("%s%s/slice-%d", folder, d.id, slice))
+	return shard.OpenApart(d.store, fmt.Sprintf("%s%s/slice-%d", folder, d.id, slice))
 }
 
 // keep reserves blobs that garbage collection could take from under us: those of a pinned generation that is not the

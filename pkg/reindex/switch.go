@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
@@ -15,7 +16,10 @@ const (
 	MaxRounds = 6
 
 	// maxTurns bounds how often the switch in place tries to be ahead of the writers, before the task fails this attempt.
-	maxTurns = 100
+	maxTurns = 20
+
+	// freeTurns is how often it tries before it asks them to wait.
+	freeTurns = 3
 
 	// otherTurns bounds the same for a switch to another shard, which need not be ahead of anybody.
 	otherTurns = 3
@@ -187,6 +191,11 @@ func (p *parent) switchOver(ctx context.Context) error {
 		return err
 	}
 	for turn := range maxTurns {
+		if turn >= freeTurns {
+			if err := p.hold(ctx); err != nil {
+				return err
+			}
+		}
 		if p.plan.inPlace() || turn < otherTurns {
 			if err := p.catchUp(ctx); err != nil {
 				return err
@@ -206,6 +215,24 @@ func (p *parent) switchOver(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("shard %s is written to faster than it can be caught up with, %d times in a row", p.plan.Source, maxTurns)
+}
+
+// hold asks those who write the source to wait for the switch.
+func (p *parent) hold(ctx context.Context) error {
+	_, err := p.source.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) {
+		if _, known := cur.AppliedAs(p.ID); known { // another run has made it
+			return cur, shard.ErrApplied
+		}
+		return shard.Hold(cur, p.writer()), nil
+	})
+	if errors.Is(err, shard.ErrApplied) {
+		return nil
+	}
+	return err
+}
+
+func (p *parent) writer() shard.Writer {
+	return shard.Writer{Node: p.worker.Node, Task: p.ID, AllocationID: p.AllocationID, At: time.Now().UTC()}
 }
 
 // collect lists what the slices have built.
@@ -311,15 +338,12 @@ func (p *parent) commit(ctx context.Context) (shard.Manifest, error) {
 		}
 	}
 	return p.target.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) {
-		change := shard.Change{
-			Writer:  shard.Writer{Node: p.worker.Node, Task: p.ID, AllocationID: p.AllocationID, At: time.Now().UTC()},
-			Outputs: p.staged,
-		}
+		change := shard.Change{Writer: p.writer(), Outputs: p.staged}
 		if p.plan.inPlace() {
 			if cur.Generation != p.last.Generation {
 				return p.behind(cur)
 			}
-			return p.replace(cur, change)
+			return p.replace(cur)
 		}
 		if err := p.checkMapping(p.plan.Mapping, cur); err != nil {
 			return cur, err
@@ -341,14 +365,9 @@ func (p *parent) behind(cur shard.Manifest) (shard.Manifest, error) {
 }
 
 // replace puts what was built in the place of everything that is there.
-func (p *parent) replace(cur shard.Manifest, change shard.Change) (shard.Manifest, error) {
-	next, err := shard.Commit(cur, change)
-	if err != nil {
-		return next, err
-	}
-	next.Mapping = p.plan.Mapping
-	next.Segments = next.Segments[len(cur.Segments):]
-	return p.checked(next, nil)
+func (p *parent) replace(cur shard.Manifest) (shard.Manifest, error) {
+	alive := slices.DeleteFunc(slices.Clone(p.staged), func(s shard.Segment) bool { return s.Live == 0 })
+	return p.checked(shard.Replace(cur, shard.Replacement{Writer: p.writer(), Segments: alive, Mapping: p.plan.Mapping}))
 }
 
 // checked notes what a switch would show.
