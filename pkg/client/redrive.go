@@ -222,7 +222,7 @@ func (b *redriveBatch) publish(ctx context.Context) error {
 	if len(b.of) == 0 {
 		return nil
 	}
-	for k, err := range b.client.publish(ctx, b.tasks) {
+	for k, err := range b.client.publish(ctx, b.tasks, nil) {
 		b.of[k].Err = err
 	}
 	b.tasks, b.of, b.bytes = nil, nil, 0

@@ -57,11 +57,12 @@ func (c *Client) SubmitBatch(ctx context.Context, submissions []task.Submission)
 	}
 	todo, twins := firsts(submissions, todo)
 	todo = c.known(ctx, submissions, results, todo)
-	deliveries := make([]task.Delivery, len(todo))
+	deliveries, described := make([]task.Delivery, len(todo)), make([]string, len(todo))
 	for k, i := range todo {
+		described[k] = submissions[i].Describe
 		deliveries[k] = task.Delivery{Envelope: submissions[i].Envelope, Params: submissions[i].Params}
 	}
-	for k, err := range c.publish(ctx, deliveries) {
+	for k, err := range c.publish(ctx, deliveries, described) {
 		results[todo[k]].Err, results[todo[k]].Replay = err, deliveries[k].Replay
 	}
 	for i, first := range twins {
@@ -102,8 +103,8 @@ func twinResult(s, first *task.Submission, of Result) Result {
 }
 
 // publish hands tasks to Kafka, notes in Redis those that it accepted, and
-// answers for each.
-func (c *Client) publish(ctx context.Context, tasks []task.Delivery) []error {
+// answers for each. described says what they do, where it is known.
+func (c *Client) publish(ctx context.Context, tasks []task.Delivery, described []string) []error {
 	errs := make([]error, len(tasks))
 	if len(tasks) == 0 {
 		return errs
@@ -115,7 +116,7 @@ func (c *Client) publish(ctx context.Context, tasks []task.Delivery) []error {
 		ends[i] = c.trace(ctx, &tasks[i])
 	}
 	copy(errs, c.producer.Submit(limited, tasks)) // nil: all are accepted
-	c.note(ctx, tasks, errs)
+	c.note(ctx, tasks, described, errs)
 	for i, end := range ends {
 		end(errs[i])
 	}
@@ -186,12 +187,16 @@ func (c *Client) exists(s *task.Submission, r *Result, known *claims.State) bool
 
 // note creates the states of accepted tasks. Kafka has them, so an error here
 // is none of the caller's: whoever claims the task creates its state.
-func (c *Client) note(ctx context.Context, tasks []task.Delivery, errs []error) {
+func (c *Client) note(ctx context.Context, tasks []task.Delivery, described []string, errs []error) {
 	var notes []claims.Submission
 	var of []int
 	for i := range tasks {
 		if errs[i] == nil {
-			notes, of = append(notes, c.noteOf(&tasks[i])), append(of, i)
+			describe := ""
+			if i < len(described) {
+				describe = described[i]
+			}
+			notes, of = append(notes, c.noteOf(&tasks[i], describe)), append(of, i)
 		}
 	}
 	// Whatever ended ctx, the tasks are there: one more call tells so.
@@ -209,12 +214,12 @@ func (c *Client) note(ctx context.Context, tasks []task.Delivery, errs []error) 
 	}
 }
 
-func (c *Client) noteOf(d *task.Delivery) claims.Submission {
+func (c *Client) noteOf(d *task.Delivery, describe string) claims.Submission {
 	info := claims.Info{
 		Type: d.Type, SubmittedAt: d.SubmittedAt, OpaqueID: d.OpaqueID,
-		MaxAttempts: d.MaxAttempts, Deadline: d.Deadline, Explanation: waitsFor(d),
+		MaxAttempts: d.MaxAttempts, Deadline: d.Deadline, Explanation: waitsFor(d), Describe: describe,
 	}
-	if c.cfg.Workers != nil {
+	if describe == "" && c.cfg.Workers != nil {
 		if def := c.cfg.Workers.Lookup(d.Type); def != nil && def.Describe != nil {
 			info.Describe = def.Describe(d.Params)
 		}

@@ -20,6 +20,8 @@ type Submission struct {
 	Unique bool
 	// Again makes a unique task that has ended run once more, as a new replay.
 	Again bool
+	// Describe is what a [Describer] says of its parameters.
+	Describe string
 }
 
 // SubmitOption changes a [Submission].
@@ -82,6 +84,9 @@ func NewSubmission(typ string, params any, options ...SubmitOption) (Submission,
 	var err error
 	if s.Params, err = Encode(params); err != nil {
 		return Submission{}, err
+	}
+	if d, ok := params.(Describer); ok {
+		s.Describe = d.Describe()
 	}
 	if err := s.Validate(s.Params, now); err != nil {
 		return Submission{}, fmt.Errorf("submit %s: %w", typ, err)
