@@ -19,6 +19,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
+	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/snapshot"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -134,8 +135,8 @@ func (q *queue) ensure(ctx context.Context, c *client.Client) error {
 	if there {
 		return nil
 	}
-	if err := c.Ensure(ctx, merge.Type, merge.ForceType, snapshot.Type, snapshot.RestoreType); err != nil {
-		return fmt.Errorf("topics of merges and snapshots: %w", err)
+	if err := c.Ensure(ctx, merge.Type, merge.ForceType, snapshot.Type, snapshot.RestoreType, reindex.Type); err != nil {
+		return fmt.Errorf("topics of merges, snapshots and reindexes: %w", err)
 	}
 	q.mu.Lock()
 	q.topics = true

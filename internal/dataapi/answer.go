@@ -59,6 +59,8 @@ func verdict(err error) (status int, kind string) {
 		return http.StatusTooManyRequests, "busy"
 	case errors.Is(err, datanode.ErrUnknown), errors.Is(err, kafkaqueue.ErrUnknown):
 		return http.StatusServiceUnavailable, "outcome_unknown"
+	case errors.Is(err, datanode.ErrNoQueue):
+		return http.StatusServiceUnavailable, "queue_unavailable"
 	case errors.Is(err, datanode.ErrClosed):
 		return http.StatusServiceUnavailable, "closed"
 	case errors.Is(err, context.DeadlineExceeded):

@@ -10,6 +10,7 @@
 //	GET    /shards/{name}/_stats
 //	GET    /shards/{name}/_merges      where each merge runs, and why
 //	POST   /shards/{name}/_merge       plan now; ?max_segments=1 or ?expunge=true
+//	POST   /shards/{name}/reindex      copy it under another mapping, on offline nodes; answers the task's ID
 //	GET    /settings                   dynamic settings; PUT changes them for all, ?here=true in this process alone
 //	GET    /settings/_history          who set what, and when; ?key= of one
 //	POST   /snapshots/{name}           keep shards as they are; GET tells how far it is, DELETE deletes it

@@ -68,6 +68,7 @@ func New(cfg Config) http.Handler {
 	handle("GET /shards/{name}/_stats", onShard(s, s.stats))
 	handle("GET /shards/{name}/_merges", onShard(s, s.merges))
 	handle("POST /shards/{name}/_merge", onShard(s, s.merge))
+	handle("POST /shards/{name}/reindex", onShard(s, s.reindex))
 	handle("GET /settings", s.settings)
 	handle("PUT /settings", s.change)
 	handle("GET /settings/_history", s.history)
