@@ -84,6 +84,9 @@ type snapshotAnswer struct {
 	Complete bool       `json:"complete"`
 	Error    string     `json:"error,omitempty"`
 	State    *taskState `json:"state,omitempty"`
+
+	// Parts are where the tasks of the shards stand, by shard, as far as they are known.
+	Parts map[string]*taskState `json:"parts,omitempty"`
 }
 
 // taskState is where a task stands.
@@ -109,8 +112,12 @@ func (s *keeper) state(ctx context.Context, id string) (*taskState, error) {
 	if err != nil || found == nil {
 		return nil, err
 	}
+	progress := found.Fraction
+	if found.Status == task.Success {
+		progress = 1
+	}
 	return &taskState{
-		Task: id, Status: found.Status, Progress: found.Fraction, Note: found.Note, Explanation: found.Explanation,
+		Task: id, Status: found.Status, Progress: progress, Note: found.Note, Explanation: found.Explanation,
 		Node: found.Node, Attempt: found.Attempt, Error: found.Error, BytesMoved: found.BytesMoved, StartedAt: found.StartedAt,
 	}, nil
 }
@@ -155,11 +162,32 @@ func (s *keeper) get(r *http.Request) (int, any, error) {
 	}
 	a := snapshotAnswer{Document: d, Complete: d.Complete()}
 	if !a.Complete {
-		if a.State, err = s.state(r.Context(), d.Task); err != nil {
+		if err := s.follow(r.Context(), &a); err != nil {
 			return 0, nil, err
 		}
 	}
 	return http.StatusOK, a, nil
+}
+
+// follow tells how far a snapshot is. Its task waits most of the time: the progress is that of the shards'.
+func (s *keeper) follow(ctx context.Context, a *snapshotAnswer) (err error) {
+	if a.State, err = s.state(ctx, a.Task); a.State == nil {
+		return err
+	}
+	done := 0.0
+	a.Parts = make(map[string]*taskState, len(a.Shards))
+	for _, p := range a.Shards {
+		part, err := s.state(ctx, snapshot.ChildTask(a.Task, p.Shard))
+		if err != nil {
+			return err
+		}
+		if part != nil {
+			a.Parts[p.Shard] = part
+			done += part.Progress
+		}
+	}
+	a.State.Progress = max(a.State.Progress, done/float64(len(a.Shards)))
+	return nil
 }
 
 // find returns the snapshot that the path names.

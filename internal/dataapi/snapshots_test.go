@@ -88,10 +88,12 @@ func TestSnapshotsOverHTTP(t *testing.T) {
 		id := taken["task"].(string)
 		require.Equal(t, "monday", taken["snapshot"])
 		q.work(t, id, false)
+		q.state[snapshot.ChildTask(id, "books/0")] = datanode.TaskState{Status: task.Active, Fraction: 0.9, Note: "copy", Node: "node-1"}
 		shown := a.does("GET", "/snapshots/monday"+where, "")
 		require.Equal(t, false, shown["complete"])
 		require.Equal(t, "ACTIVE", shown["state"].(map[string]any)["status"])
-		require.InDelta(t, 0.4, shown["state"].(map[string]any)["progress"], 0)
+		require.InDelta(t, map[string]float64{"": 0.45, "?repository=true": 0.9}[where], shown["state"].(map[string]any)["progress"], 1e-9)
+		require.Equal(t, "copy", shown["parts"].(map[string]any)["books/0"].(map[string]any)["note"])
 		status, text := a.ask("DELETE", "/snapshots/monday"+where, "")
 		require.Equal(t, http.StatusConflict, status, text)
 		require.Contains(t, text, id)
