@@ -186,7 +186,7 @@ func (s *keeper) follow(ctx context.Context, a *snapshotAnswer) (err error) {
 			done += part.Progress
 		}
 	}
-	a.State.Progress = max(a.State.Progress, done/float64(len(a.Shards)))
+	a.State.Progress = max(a.State.Progress, done/float64(max(len(a.Shards), 1)))
 	return nil
 }
 
