@@ -18,9 +18,11 @@ func newCommand(std *cli.IO) *cobra.Command {
 		nodes(std),
 		cli.Group("dead-letters", "Show tasks that were given up, and run them again",
 			lettersList(std), lettersShow(std), lettersRedrive(std)),
+		shards(std),
 		snapshots(std),
 		reindexes(std),
 		cli.Group("topics", "Make the topics of task types", topicsEnsure(std)),
+		dynamicSettings(std),
 		doctor(std),
 	)
 	root.Long = help
