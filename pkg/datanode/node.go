@@ -237,7 +237,7 @@ func (n *Node) Drop(ctx context.Context, name string, purge bool) error {
 		return nil
 	}
 	// Not everything below the name: a shard "books/0" may be there.
-	for _, part := range []string{"/manifest/", "/hint", "/blob/", "/pending/"} {
+	for _, part := range []string{"/manifest/", "/hint", "/blob/", "/pending/", "/gc/"} {
 		if err := n.purge(ctx, name+part); err != nil {
 			return fmt.Errorf("purge shard %s: %w", name, err)
 		}
