@@ -95,6 +95,7 @@ func (l *life) begin() {
 	l.fleet = newFleet(tempDir(l.dir), disturbed{l.store, l.disturb})
 	l.fleet.cfg.BatchBytes = rapid.SampledFrom([]int{1, 300, 100_000}).Draw(l.T, "batch")
 	l.fleet.cfg.Rest = rapid.SampledFrom([]uint64{1, 4, 10_000}).Draw(l.T, "rest")
+	l.fleet.cfg.Segments = rapid.SampledFrom([]int{1, 10, 96}).Draw(l.T, "segments")
 	kills := 20
 	l.fleet.kill = func() (int, bool) {
 		if kills == 0 || l.zombie || !l.chance("killed", 40) {

@@ -252,6 +252,9 @@ func (s *slice) commit(ctx context.Context) error {
 	}
 	s.staged, s.mark = m, s.batch.next
 	s.batch = batch{next: s.mark}
+	if len(m.Segments) > s.crowded() {
+		return s.compact(ctx)
+	}
 	return nil
 }
 
@@ -275,6 +278,11 @@ func (w *worker) build(ctx context.Context, d *desk, scratch *shard.Scratch, m *
 	if err != nil {
 		return seg, err
 	}
+	return w.upload(ctx, d, seg, path)
+}
+
+// upload reserves and sends a segment of the target, and removes its file.
+func (w *worker) upload(ctx context.Context, d *desk, seg shard.Segment, path string) (shard.Segment, error) {
 	blob, err := shard.NameBlob(path)
 	if err != nil {
 		return seg, err

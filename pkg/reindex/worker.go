@@ -37,6 +37,9 @@ type Config struct {
 	// BatchBytes of documents become one segment; default 32 MiB. A slice needs about ten times as much memory.
 	BatchBytes int
 
+	// Segments is about how many segments a target gets at most; default 96. With more, slices merge what they have built.
+	Segments int
+
 	// Rest is how many changed documents the switch catches up with by itself; default 10,000. For more there is another
 	// round of all slices.
 	Rest uint64
@@ -45,6 +48,7 @@ type Config struct {
 const (
 	defaultBatchBytes = 32 << 20
 	defaultRest       = 10_000
+	defaultSegments   = 96
 )
 
 // Register adds both types to a mux, with workers on a store and a scratch folder of their own. It removes what dead
@@ -63,6 +67,9 @@ func RegisterWith(mux *task.Mux, cfg Config, options ...task.Option) error {
 	}
 	if cfg.Rest == 0 {
 		cfg.Rest = defaultRest
+	}
+	if cfg.Segments == 0 {
+		cfg.Segments = defaultSegments
 	}
 	if cfg.Rate == nil {
 		cfg.Rate = func() float64 { return 0 }
