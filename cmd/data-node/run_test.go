@@ -176,7 +176,8 @@ func TestAForceMergeOfSeveralRoundsRunsOnOfflineNodes(t *testing.T) {
 	stop := start(t, func(ctx context.Context) error { return run(ctx, p.settings) })
 	defer stop()
 	p.waitReady()
-	defer start(t, offlineNode(t, p.settings))()
+	stopNode := start(t, offlineNode(t, p.settings))
+	defer stopNode()
 	require.Equal(t, http.StatusOK, p.ask("PUT", "/settings?here=true", `{"offline.min_bytes":"1GiB","local.merge_rate":"64KiB"}`, nil))
 	require.Eventually(t, func() bool {
 		return p.ask("PUT", "/settings", `{"offline.merge":"off"}`, nil) == http.StatusOK
@@ -200,7 +201,10 @@ func TestAForceMergeOfSeveralRoundsRunsOnOfflineNodes(t *testing.T) {
 	require.Len(t, answer.Planned, 1)
 	require.Equal(t, merge.ForceType, answer.Planned[0].Type)
 	require.Equal(t, "asked for to expunge deletes; offline.merge is always", answer.Planned[0].Reason)
-	require.Eventually(t, func() bool { s := p.stats(); return s.Merges.Offline > 0 && len(s.Merges.Running) == 0 && s.Deleted == 0 },
+	require.Eventually(t, func() bool {
+		s := p.stats()
+		return s.Merges.Offline > 0 && len(s.Merges.Running) == 0 && s.Deleted == 0
+	},
 		10*time.Second, 20*time.Millisecond)
 	require.Equal(t, docs, p.stats().Docs)
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestAMergeIsNotRunHereBeforeItsCancelIsConfirmed(t *testing.T) {
 	id := forced(t, sh, q)
 	q.set(func(q *queue) { q.cancelErr = errors.New("redis is away") })
 	require.NoError(t, n.SetOffline(datanode.Offline{Merge: datanode.Off}))
-	eventually(t, func() bool { return merging(t, sh).Note != "" }, "it is tried")
+	eventually(t, func() bool { return strings.Contains(merging(t, sh).Note, "not cancelled yet") }, "it is tried")
 	m := merging(t, sh)
 	require.Equal(t, datanode.Remote, m.Where)
 	require.Equal(t, "to be taken back: offline.merge was set to off; its task is not cancelled yet: redis is away", m.Note)
@@ -87,7 +88,7 @@ func TestAMergeThatANodeTookMeanwhileComesBackWhenTheNodeHasStopped(t *testing.T
 	id := forced(t, sh, q)
 	q.set(func(q *queue) { q.cancelErr = errors.New("redis is away") })
 	require.NoError(t, n.SetOffline(datanode.Offline{Merge: datanode.Off}))
-	eventually(t, func() bool { return merging(t, sh).Note != "" }, "it is tried")
+	eventually(t, func() bool { return strings.Contains(merging(t, sh).Note, "not cancelled yet") }, "it is tried")
 	q.set(func(q *queue) { q.tasks[id].state.Status, q.cancelErr = task.Active, nil })
 	eventually(t, func() bool {
 		return merging(t, sh).Note == "to be taken back: offline.merge was set to off; a node that runs it is told to stop"
