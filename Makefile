@@ -55,6 +55,12 @@ test-short: ## runs the tests that need nothing but Go
 	@echo 'Tests with real servers are left out; `make test` runs them.'
 	go test $(TAGS) -short $(GOTEST) ./...
 
+SEEDS ?= 200
+SEED  ?= 1
+.PHONY: sim
+sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, SEED=1: the first)
+	go test $(TAGS) -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
+
 # IMAGES=local takes the images that `make images` made; without it, the usual public ones are to be there already.
 ifeq ($(IMAGES),local)
 export OFFLINE_TEST_IMAGE_KAFKA ?= offline-nodes/kafka:local
@@ -66,6 +72,10 @@ export S3_IMAGE      ?= offline-nodes/s3:local
 export OFFLINE_IMAGE ?= offline-nodes/offline-nodes:local
 endif
 COMPOSE := docker compose -f compose/compose.yml
+
+.PHONY: model
+model: deps ## searches the protocol's models, the long ones too (minutes)
+	MODEL_LONG=1 go test -count 1 -v $(GOTEST) ./test/model
 
 .PHONY: test-docker
 test-docker: export RACE := $(RACE_CORE)$(RACE_FLOW)$(RACE_LONG)

@@ -5,7 +5,7 @@
 #   test/deps.sh               says what is missing and installs it
 #   NO_INSTALL=1 test/deps.sh  only says it, and fails if anything is missing
 #
-# With RACE set, a C compiler too: the race detector of Go links with one.
+# Spin and a C compiler too: for the models, and the race detector of Go links with one.
 #
 # What the environment names already (OFFLINE_TEST_KAFKA, OFFLINE_TEST_REDIS, OFFLINE_TEST_S3) needs no program here.
 set -euo pipefail
@@ -28,7 +28,8 @@ java_is_old() {
 versitygw_is_current() { go version -m "$cache/bin/versitygw" 2>/dev/null | grep -qF "$versitygw"; }
 
 packages=() downloads=()
-if [ -n "${RACE:-}" ] && lacks "${CC:-gcc}"; then packages+=(gcc libc6-dev); fi
+if lacks spin; then packages+=(spin); fi
+if lacks gcc; then packages+=(gcc libc6-dev); fi
 if [ "${OFFLINE_TEST_SERVERS:-}" != docker ]; then
   if [ -z "${OFFLINE_TEST_REDIS:-}" ] && lacks redis-server; then packages+=(redis-server); fi
   if [ -z "${OFFLINE_TEST_KAFKA:-}" ]; then

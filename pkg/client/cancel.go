@@ -39,12 +39,5 @@ func (c *Client) Cancel(ctx context.Context, id string) (*claims.State, error) {
 
 // tell waits until an event is acknowledged, or ctx ends.
 func (c *Client) tell(ctx context.Context, e task.Event) error {
-	acked := make(chan error, 1)
-	c.producer.Event(e, func(err error) { acked <- err }) //nolint:contextcheck // whatever ends ctx, the event goes out
-	select {
-	case err := <-acked:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return c.tellAll(ctx, []*task.Event{&e})[0]
 }

@@ -201,13 +201,15 @@ func (c *Client) redrive(ctx context.Context, plan []Redriven) error {
 
 // redriveBatch gathers tasks, so that they are published together.
 type redriveBatch struct {
-	client *Client
-	tasks  []task.Delivery
-	of     []*Redriven
-	bytes  int
+	client   *Client
+	outcomes []*task.Event // that the letters tell of; nil for those that have none
+	tasks    []task.Delivery
+	of       []*Redriven
+	bytes    int
 }
 
 func (b *redriveBatch) add(ctx context.Context, p *Redriven, l *kafkaqueue.DeadLetter) error {
+	b.outcomes = append(b.outcomes, outcomeOf(l))
 	b.tasks = append(b.tasks, replayed(p, l))
 	b.of = append(b.of, p)
 	b.bytes += len(l.Delivery.Params)
@@ -218,15 +220,64 @@ func (b *redriveBatch) add(ctx context.Context, p *Redriven, l *kafkaqueue.DeadL
 }
 
 // publish tells each letter what became of it; the error is ctx's.
+//
+// The outcome goes before the replay: its own publisher may have died between
+// letter and event, and once a newer replay runs, nobody owes that event any more if Redis
+// forgets the state that says so.
 func (b *redriveBatch) publish(ctx context.Context) error {
 	if len(b.of) == 0 {
 		return nil
 	}
-	for k, err := range b.client.publish(ctx, b.tasks, nil) {
-		b.of[k].Err = err
+	var told []task.Delivery
+	var of []*Redriven
+	for k, err := range b.client.tellAll(ctx, b.outcomes) {
+		if b.of[k].Err = err; err == nil {
+			told, of = append(told, b.tasks[k]), append(of, b.of[k])
+		}
 	}
-	b.tasks, b.of, b.bytes = nil, nil, 0
+	for k, err := range b.client.publish(ctx, told, nil) {
+		of[k].Err = err
+	}
+	*b = redriveBatch{client: b.client}
 	return ctx.Err()
+}
+
+// tellAll publishes events and answers for each; nil ones need none.
+func (c *Client) tellAll(ctx context.Context, events []*task.Event) []error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	answers := make([]chan error, len(events))
+	for i, e := range events {
+		answers[i] = make(chan error, 1)
+		if e == nil {
+			answers[i] <- nil
+			continue
+		}
+		c.producer.Event(*e, func(err error) { answers[i] <- err })
+	}
+	errs := make([]error, len(events))
+	for i := range answers {
+		select {
+		case errs[i] = <-answers[i]:
+		case <-ctx.Done():
+			errs[i] = fmt.Errorf("%w: event of task %s: %w", ErrUnknown, events[i].TaskID, context.Cause(ctx))
+		}
+	}
+	return errs
+}
+
+// outcomeOf is the event that goes with a letter; nil for a record that was
+// set aside because its id is another task's.
+func outcomeOf(l *kafkaqueue.DeadLetter) *task.Event {
+	if l.Letter.Reason == task.IDConflict {
+		return nil
+	}
+	d := &l.Delivery
+	return &task.Event{
+		TaskID: d.ID, Type: d.Type, Status: task.Failed, Replay: d.Replay, Attempt: max(d.Attempt, 1), Parent: task.Parent(d.ID),
+		Node: l.Letter.Node, SubmittedAt: d.SubmittedAt, CompletedAt: l.Letter.LastFailure, Error: l.Letter.Message, Reason: l.Letter.Reason,
+		OpaqueID: d.OpaqueID, TraceParent: d.TraceParent, TraceState: d.TraceState, Repeat: true,
+	}
 }
 
 // replayed is a letter's task as its next replay, with whatever headers others

@@ -87,6 +87,34 @@ func TestRedriveByID(t *testing.T) {
 	})
 }
 
+// Found by model checking (test/model): a node died between letter and event,
+// the letter was redriven, and Redis forgot who owed the event.
+func TestARedriveTellsTheOutcomeFirst(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		d := task.Delivery{Envelope: task.Envelope{ID: "a", Type: "work", Attempt: 3, SubmittedAt: time.Now()}, Params: []byte("p")}
+		acked := make(chan error, 1)
+		producer, err := kafkaqueue.NewProducer(w.kafka())
+		require.NoError(t, err)
+		producer.DeadLetter(d, task.Letter{Reason: task.RetriesExhausted, Message: "broken", LastFailure: time.Now(), Node: "n0", Attempts: 3}, func(err error) { acked <- err })
+		require.NoError(t, <-acked)
+		require.NoError(t, producer.Close(t.Context()))
+		require.Empty(t, w.events())
+
+		plan, err := w.Redrive(t.Context(), client.LetterFilter{IDs: []string{"a"}}, false)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a as a replay 1"}, said(plan))
+		events := w.events()
+		require.Len(t, events, 1)
+		require.Equal(t, task.Failed, events[0].Status)
+		require.Equal(t, 0, events[0].Replay)
+		require.Equal(t, task.RetriesExhausted, events[0].Reason)
+		require.True(t, events[0].Repeat)
+		w.node(failOnce)
+		require.NoError(t, w.WaitAll(t.Context(), []client.Awaited{{ID: "a", Replay: 1}}, nil))
+	})
+}
+
 func TestRedriveOfEverythingThatIsLeft(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t

@@ -168,7 +168,8 @@ func (s *settler) answered(e *ended, c *claims.Settlement, a claims.SettleAnswer
 		if a.Status != e.verdict.Status { // a cancel request won
 			e.verdict = task.Verdict{Status: a.Status, Err: task.ErrCancelled}
 		}
-		s.svc.effects.terminal(r, s.svc.eventOf(e), c.Hop, letterOf(e), mark{allocation: run.allocation, needed: r.copiesAround()})
+		letter := letterOf(e) // without a mark its replay would publish it once more
+		s.svc.effects.terminal(r, s.svc.eventOf(e), c.Hop, letter, mark{allocation: run.allocation, needed: letter != nil || r.copiesAround()})
 	case e.verdict.Waiting:
 		checkpoint := run.execution.Report().Checkpoint
 		r.planned = !bytes.Equal(checkpoint, r.Checkpoint)
