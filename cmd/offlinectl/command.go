@@ -22,6 +22,8 @@ func newCommand(std *cli.IO) *cobra.Command {
 		snapshots(std),
 		reindexes(std),
 		cli.Group("topics", "Make the topics of task types", topicsEnsure(std)),
+		schedules(std),
+		cli.Group("gc", "Delete what nobody needs from the store", gcRunCommand(std), gcStatusCommand(std)),
 		dynamicSettings(std),
 		doctor(std),
 	)
