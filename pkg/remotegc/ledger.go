@@ -88,8 +88,8 @@ func (s shelf) last(ctx context.Context) (ledger, error) {
 		return ledger{}, fmt.Errorf("read %s: %w", s.key(run), err)
 	}
 	var l ledger
-	if json.Unmarshal(body, &l) != nil {
-		return empty, nil
+	if err := json.Unmarshal(body, &l); err != nil {
+		return empty, nil //nolint:nilerr // it counts as empty
 	}
 	if l.Format > ledgerFormat {
 		return ledger{}, fmt.Errorf("%s has format %d, this build reads %d: upgrade it", s.key(run), l.Format, ledgerFormat)

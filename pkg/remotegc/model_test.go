@@ -103,7 +103,7 @@ func (w *world) check() {
 	}
 	left := w.generations()
 	for i, g := range left {
-		require.EqualValues(w.t, left[0].Generation+uint64(i), g.Generation, "generations go from the oldest on")
+		require.Equal(w.t, left[0].Generation+uint64(i), g.Generation, "generations go from the oldest on")
 	}
 	for g := uint64(1); g < left[0].Generation; g++ {
 		replaced := w.store.written[manifestKey(g+1)]

@@ -71,11 +71,11 @@ func Parse(value []byte) (Definition, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return Definition{}, errors.New("schedule: more follows after the object")
 	}
-	return d, d.complete()
+	return d.complete()
 }
 
 // complete fills in defaults and checks.
-func (d *Definition) complete() error {
+func (d Definition) complete() (Definition, error) {
 	var errs []error
 	var err error
 	if d.cron, err = ParseCron(d.Cron, d.Zone); err != nil {
@@ -100,12 +100,13 @@ func (d *Definition) complete() error {
 	default:
 		errs = append(errs, fmt.Errorf("missed %q: it is %q or %q", d.Missed, Skip, Once))
 	}
-	return errors.Join(errs...)
+	return d, errors.Join(errs...)
 }
 
 // Encode checks a definition and returns what the settings topic is to hold.
 func (d Definition) Encode() ([]byte, error) {
-	if err := d.complete(); err != nil {
+	d, err := d.complete()
+	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(d)

@@ -92,7 +92,7 @@ type Scheduler struct {
 type entry struct {
 	definition *Definition
 	mark       Mark
-	saved      bool // the settings topic has the mark
+	saved      bool      // the settings topic has the mark
 	told       bool      // that runs were missed
 	look       time.Time // nothing is due before; zero: not known
 	retryAt    time.Time
@@ -269,7 +269,7 @@ func (s *Scheduler) work(ctx context.Context, trusted time.Time) {
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(parallel)
-	for _, p := range s.plans(time.Now()) {
+	for _, p := range s.plans(ctx, time.Now()) {
 		group.Go(func() error {
 			s.carryOut(ctx, p)
 			return nil
@@ -278,7 +278,7 @@ func (s *Scheduler) work(ctx context.Context, trusted time.Time) {
 	_ = group.Wait() // what failed is tried again
 }
 
-func (s *Scheduler) plans(now time.Time) (plans []plan) {
+func (s *Scheduler) plans(ctx context.Context, now time.Time) (plans []plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(s.entries)) {
@@ -286,7 +286,7 @@ func (s *Scheduler) plans(now time.Time) (plans []plan) {
 		if e.definition == nil || now.Before(e.retryAt) {
 			continue
 		}
-		p := plan{name: name, definition: *e.definition, runs: s.due(name, e, now)}
+		p := plan{name: name, definition: *e.definition, runs: s.due(ctx, name, e, now)}
 		if !e.saved {
 			mark := e.mark
 			p.unsaved = &mark
@@ -299,7 +299,7 @@ func (s *Scheduler) plans(now time.Time) (plans []plan) {
 }
 
 // due returns the runs that are to be submitted now.
-func (s *Scheduler) due(name string, e *entry, now time.Time) []time.Time {
+func (s *Scheduler) due(ctx context.Context, name string, e *entry, now time.Time) []time.Time {
 	if e.last().IsZero() { // whoever set it gave no date: it begins now
 		e.mark, e.saved = Mark{Due: now.UTC()}, false
 	}
@@ -309,7 +309,7 @@ func (s *Scheduler) due(name string, e *entry, now time.Time) []time.Time {
 	runs, missed := e.definition.due(e.last(), now)
 	if missed && !e.told {
 		e.told = true
-		s.count(context.Background(), "missed")
+		s.count(ctx, "missed")
 		s.log.Warn("runs of a schedule were missed", "schedule", name, "since", e.last())
 	}
 	if len(runs) == 0 {

@@ -36,7 +36,7 @@ type world struct {
 	topic     [][2]any // key and value ([]byte, nil to unset)
 	wake      chan struct{}
 	submitted map[string][]time.Time // by id
-	refuse    func() error // what Kafka says to a task; nil: it takes it
+	refuse    func() error           // what Kafka says to a task; nil: it takes it
 	kafkaAway bool
 	redisAway bool
 	hang      bool // servers that are away do not answer at all
