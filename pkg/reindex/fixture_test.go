@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"maps"
@@ -22,6 +23,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "25"); err != nil { // each opens a cache and writes files; -rapid.checks=n for more
+		panic(err)
+	}
 	goleak.VerifyTestMain(m,
 		// bleve's analysis workers live as long as the process.
 		goleak.IgnoreTopFunction("github.com/blevesearch/bleve_index_api.AnalysisWorker"))

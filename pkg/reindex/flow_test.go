@@ -60,7 +60,6 @@ func writeOn(t *testing.T, sh *datanode.Shard) (stop func() int) {
 				t.Error(err)
 				break
 			}
-			time.Sleep(5 * time.Millisecond) //nolint:forbidigo // a writer has its own pace
 		}
 		versions <- version
 	}()

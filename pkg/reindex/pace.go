@@ -49,9 +49,10 @@ func (p *pace) try(now time.Time) time.Duration {
 		p.owed, p.at = 0, now
 		return 0
 	}
-	p.owed = max(p.owed-rate*now.Sub(p.at).Seconds(), 0)
+	ahead := rate * paceAhead.Seconds()
+	p.owed = min(max(p.owed-rate*now.Sub(p.at).Seconds(), 0), ahead+1) // what a higher rate let through is not paid by a lower one
 	p.at = now
-	if early := max(p.owed-rate*paceAhead.Seconds(), 0); early > 0 {
+	if early := p.owed - ahead; early > 0 {
 		return max(time.Duration(min(early/rate, 3600)*float64(time.Second)), 1)
 	}
 	p.owed++

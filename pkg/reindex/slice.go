@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -264,7 +265,7 @@ func (s *slice) keepAll(ctx context.Context, w *walker) error {
 		return nil
 	}
 	var reads []shard.Segment
-	for _, p := range append(w.fresh[:len(w.fresh):len(w.fresh)], w.stale...) {
+	for _, p := range slices.Concat(w.fresh, w.stale) {
 		reads = append(reads, p.segment)
 	}
 	s.kept = time.Now()
