@@ -274,7 +274,7 @@ func (l *library) open(ctx context.Context, seg shard.Segment) (*shard.Reader, s
 	if err != nil {
 		return nil, "", err
 	}
-	r, err := shard.OpenSegment(path, seg)
+	r, err := shard.OpenToRead(path, seg)
 	if err != nil {
 		return nil, "", errors.Join(err, done())
 	}

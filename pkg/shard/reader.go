@@ -27,6 +27,11 @@ func OpenSegment(path string, about Segment) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment %d: %w", about.ID, err)
 	}
+	return newReader(seg, about)
+}
+
+// newReader closes a segment that is not what it should be.
+func newReader(seg segment.Segment, about Segment) (*Reader, error) {
 	if seg.Count() != about.Docs {
 		_ = seg.Close() // it was only read
 		return nil, fmt.Errorf("segment %d: %w: the file has %d documents, not %d", about.ID, ErrCorrupt, seg.Count(), about.Docs)
