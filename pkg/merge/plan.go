@@ -29,12 +29,12 @@ func PlanForce(segments []shard.Segment, n, atOnce int) [][]shard.Segment {
 	}
 	count := (over + atOnce - 2) / (atOnce - 1) // a merge of k makes k-1 fewer
 	rest = rest[:min(over+count, len(rest))]
+	count = min(count, len(rest)/2)
+	rest = rest[:min(len(rest), count*atOnce)] // an odd one is left for the next round
 	merges := make([][]shard.Segment, 0, count)
 	for ; count > 0; count-- {
 		share := (len(rest) + count - 1) / count
-		if share > 1 { // one of an odd number of pairs is left for the next round
-			merges = append(merges, inOrder(rest[:share]))
-		}
+		merges = append(merges, inOrder(rest[:share]))
 		rest = rest[share:]
 	}
 	return merges
