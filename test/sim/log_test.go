@@ -26,6 +26,7 @@ type logInfo struct {
 	letters map[string][]letter // by id
 	origins map[string]bool     // topic/partition/offset of what is a dead letter
 	commits map[place]int64     // highest, and judged up to there
+	starts  map[place]int64     // up to where retention took everything
 }
 
 type place struct {
@@ -57,7 +58,7 @@ type letter struct {
 func newLogInfo() logInfo {
 	return logInfo{
 		next: map[place]int64{}, records: map[string]map[int32][]*logRecord{}, byID: map[string][]*logRecord{},
-		events: map[outcomeKey][]event{}, letters: map[string][]letter{}, origins: map[string]bool{}, commits: map[place]int64{},
+		events: map[outcomeKey][]event{}, letters: map[string][]letter{}, origins: map[string]bool{}, commits: map[place]int64{}, starts: map[place]int64{},
 	}
 }
 
@@ -70,7 +71,7 @@ func (o *observer) start(ctx context.Context) (stop func(), err error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(o.w.servers.Addresses.Kafka), kgo.Dialer(o.w.servers.KafkaDialer),
 		kgo.ConsumeTopics(o.topics()...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.MetadataMinAge(50*time.Millisecond), kgo.FetchMaxWait(5*time.Second),
+		kgo.MetadataMinAge(50*time.Millisecond), kgo.MetadataMaxAge(5*time.Second), kgo.FetchMaxWait(5*time.Second),
 	)
 	if err != nil {
 		return nil, err
@@ -237,7 +238,7 @@ func (o *observer) committedNow() map[place]int64 {
 	return committed
 }
 
-// ends is where each partition ends now.
+// logEnds is where each partition ends now.
 func (o *observer) logEnds() map[place]int64 {
 	ends := map[place]int64{}
 	for _, topic := range o.topics() {
@@ -278,7 +279,7 @@ func (o *observer) sync(ctx context.Context) bool {
 // finished tells whether a record may be forgotten: its task has ended, or a
 // newer record of it is there.
 func (o *observer) finished(r *logRecord) bool {
-	if o.log.origins[fmt.Sprintf("%s/%d/%d", r.topic, r.partition, r.offset)] {
+	if o.gone(r.place, r.offset) || o.log.origins[fmt.Sprintf("%s/%d/%d", r.topic, r.partition, r.offset)] {
 		return true
 	}
 	if r.bad {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +17,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
-// The invariants, after the promises of ARCHITECTURE.md.
+// The invariants.
 const (
 	I1  = "I1 nothing accepted is lost"
 	I2  = "I2 one unexpired lease"
@@ -26,10 +28,11 @@ const (
 	I7  = "I7 no commit passes an unfinished record"
 	I8  = "I8 no commit goes down"
 	I9  = "I9 bad input is set aside whole and blocks nothing"
-	I10 = "I10 a run needs a reason"
+	I10 = "I10 every process ends in order"
 	I11 = "I11 every gap is told"
 	I12 = "I12 a dead node's tasks run elsewhere in time"
-	I13 = "I13 outcomes are right"
+	I13 = "I13 a run needs a reason"
+	I14 = "I14 outcomes are what the scripts say"
 )
 
 // Violation is a broken promise.
@@ -66,6 +69,8 @@ type observer struct {
 	log     logInfo
 	owed    []*takeover
 	heal    time.Time
+	gaps    []gap
+	raws    []*raw
 }
 
 // taskInfo is what the observer knows of one task from outside.
@@ -75,6 +80,7 @@ type taskInfo struct {
 	params    []byte
 	accepted  bool
 	cancelled bool
+	rival     bool         // another task was submitted under its id
 	replays   map[int]bool // that were accepted
 }
 
@@ -93,17 +99,17 @@ type liveRun struct {
 
 // nodeInfo is what a node suffered.
 type nodeInfo struct {
-	suffers  int       // faults under way
-	until    time.Time // the end of the last one
-	leaving  time.Time
-	crashed  time.Time
-	lastLogs []string
+	suffers int       // faults under way
+	until   time.Time // the end of the last one
+	leaving time.Time
+	crashed time.Time
 }
 
 // redisInfo is what Redis suffered, and what it held at the last look.
 type redisInfo struct {
 	away     int
 	until    time.Time
+	jumped   time.Time // last time its clock did
 	forgot   time.Time // last time it lost everything
 	states   map[string]string
 	leases   map[string]string
@@ -167,7 +173,11 @@ func (o *observer) tell(format string, args ...any) {
 }
 
 func (o *observer) line(format string, args ...any) {
-	o.story = append(o.story, fmt.Sprintf("%8.2fs ", time.Since(o.began).Seconds())+fmt.Sprintf(format, args...))
+	text := fmt.Sprintf("%8.2fs ", time.Since(o.began).Seconds()) + fmt.Sprintf(format, args...)
+	o.story = append(o.story, text)
+	if *story { // as it goes: a history may hang
+		fmt.Fprintln(os.Stderr, text)
+	}
 }
 
 func (o *observer) submits(id string, l load, params []byte) {
@@ -181,6 +191,37 @@ func (o *observer) accepted(id string) {
 	defer o.mu.Unlock()
 	o.tasks[id].accepted = true
 	o.tasks[id].replays[0] = true
+}
+
+// writes notes a record that others have written.
+func (o *observer) writes(x *raw) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.line("%s record %s/%d/%d under %q", x.kind, x.topic, x.partition, x.offset, x.id)
+	o.raws = append(o.raws, x)
+}
+
+// someTask is one that was accepted, for a second record under its id.
+func (o *observer) someTask(n int, rival bool) (id string, params []byte, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(o.tasks)) {
+		if t := o.tasks[id]; t.accepted {
+			if n--; n < 0 {
+				t.rival = t.rival || rival
+				return id, t.params, true
+			}
+		}
+	}
+	return "", nil, false
+}
+
+// retained notes that everything below an offset is being deleted.
+func (o *observer) retained(topic string, partition int32, below int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.log.starts[place{topic, partition}] = below
+	o.disturbed(time.Minute)
 }
 
 func (o *observer) cancels(id string) {
@@ -253,6 +294,14 @@ func (o *observer) redisAway() (end func()) {
 		o.redis.until = time.Now()
 		o.quiet = time.Now().Add(40 * time.Second)
 	}
+}
+
+// jumps notes that Redis' clock is moved.
+func (o *observer) jumps() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.redis.jumped = time.Now()
+	o.disturbed(time.Minute)
 }
 
 // forgets makes Redis lose everything.
@@ -356,7 +405,6 @@ func (o *observer) freeSlots() int {
 	return free
 }
 
-
 // begins judges whether a run may be, and notes it.
 func (o *observer) begins(m *member, x *task.Execution) *liveRun {
 	o.mu.Lock()
@@ -392,7 +440,7 @@ func (o *observer) begins(m *member, x *task.Execution) *liveRun {
 // compare judges a run by an earlier one of the same task.
 func (o *observer) compare(before, r *liveRun) {
 	excuse := o.excuse(before)
-	if r.allocation <= before.allocation {
+	if late := o.w.schedule.Guarded && o.excuse(r) != ""; r.allocation <= before.allocation && !late {
 		o.broken(I5, "%s: allocation id %d on %s after %d on %s", r.id, r.allocation, r.m.name, before.allocation, before.m.name)
 	}
 	switch {
@@ -402,7 +450,7 @@ func (o *observer) compare(before, r *liveRun) {
 		}
 	case before.replay != r.replay || before.attempt != r.attempt || before.crashed:
 	case excuse == "":
-		o.broken(I10, "%s replay %d attempt %d ran on %s until %s ago (error %v, cause %v), and runs again on %s for no reason",
+		o.broken(I13, "%s replay %d attempt %d ran on %s until %s ago (error %v, cause %v), and runs again on %s for no reason",
 			r.id, r.replay, r.attempt, before.m.name, r.began.Sub(before.ended), before.err, before.cause, r.m.name)
 	}
 }
@@ -421,12 +469,11 @@ func (o *observer) excuse(r *liveRun) string {
 		return "node left"
 	case o.redis.away > 0 || o.redis.until.After(from):
 		return "Redis was away"
-	case o.redis.forgot.After(from):
+	case o.redis.forgot.After(from) || o.redis.jumped.After(from):
 		return "Redis forgot"
 	}
 	return ""
 }
-
 
 func (o *observer) ends(r *liveRun, err, cause error) {
 	o.mu.Lock()
@@ -436,6 +483,20 @@ func (o *observer) ends(r *liveRun, err, cause error) {
 	}
 	r.ended, r.err, r.cause = time.Now(), err, cause
 	o.line("%s ends %s attempt %d: %v (%v)", r.m.name, r.id, r.attempt, err, cause)
+}
+
+// runner is a node that runs a task now.
+func (o *observer) runner() *member {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, runs := range o.runs {
+		for _, r := range runs {
+			if r.ended.IsZero() {
+				return r.m
+			}
+		}
+	}
+	return nil
 }
 
 func (o *observer) intends(blob, id string) {
@@ -468,6 +529,12 @@ func (o *observer) committed(body []byte) {
 	o.stats.Effects = len(o.effects)
 }
 
+// gap is a range of offsets that a node has reported as lost.
+type gap struct {
+	place
+	from, to int64
+}
+
 // nodeLogs keeps what a node says, for the story, and finds reports of gaps.
 type nodeLogs struct {
 	o     *observer
@@ -486,10 +553,30 @@ func (h *nodeLogs) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (h *nodeLogs) WithGroup(string) slog.Handler { return h }
 
 func (h *nodeLogs) Handle(_ context.Context, r slog.Record) error {
+	if h.m.crashed.Load() {
+		return nil
+	}
 	var b strings.Builder
-	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&b, " %s=%v", a.Key, a.Value); return true })
+	var g gap
+	r.Attrs(func(a slog.Attr) bool {
+		fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
+		switch a.Key {
+		case "topic":
+			g.topic = a.Value.String()
+		case "partition":
+			g.partition = int32(a.Value.Int64())
+		case "from":
+			g.from = a.Value.Int64()
+		case "to":
+			g.to = a.Value.Int64()
+		}
+		return true
+	})
 	h.o.mu.Lock()
 	defer h.o.mu.Unlock()
+	if g.to > 0 {
+		h.o.gaps = append(h.o.gaps, g)
+	}
 	h.o.line("%s %s %s%s", h.m.name, r.Level, r.Message, b.String())
 	return nil
 }

@@ -32,8 +32,7 @@ type Step struct {
 func draw(seed uint64, length time.Duration, pool []string) Schedule {
 	r := rand.New(rand.NewPCG(seed, 0x0ff11e))
 	s := Schedule{Seed: seed, Nodes: 2 + r.IntN(2), Guarded: r.IntN(2) == 0}
-	between := func(low, high time.Duration) time.Duration { return low + rand.N(high-low) }
-	between = func(low, high time.Duration) time.Duration { return low + time.Duration(r.Int64N(int64(high-low))) }
+	between := func(low, high time.Duration) time.Duration { return low + time.Duration(r.Int64N(int64(high-low))) }
 	tasks, faults := 12+r.IntN(20), 3+r.IntN(8)
 	for range tasks {
 		s.Steps = append(s.Steps, Step{At: between(0, length), Do: "submit", Name: loads[r.IntN(len(loads))].name})

@@ -12,7 +12,8 @@ import (
 var (
 	firstSeed = flag.Uint64("seed", 1, "the first seed")
 	seeds     = flag.Uint64("seeds", 10, "how many random histories are played")
-	verbose   = flag.Bool("story", false, "tell the story of every history")
+	story     = flag.Bool("story", false, "tell the story of every history as it goes")
+	patience  = flag.Duration("shrink", 30*time.Second, "how long a failing history is played again to make it smaller")
 )
 
 // length is how long faults go on in a random history.
@@ -21,18 +22,59 @@ const length = 6 * time.Minute
 func TestRandomHistories(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
 			s := draw(seed, length, faults)
 			began := time.Now()
 			r := play(t, s, Options{})
 			t.Logf("%s in %s: %+v", r.Fake.Round(time.Second), time.Since(began).Round(time.Millisecond), r.Stats)
-			for _, v := range r.Violations {
-				t.Error(v)
-			}
-			if len(r.Violations) > 0 || *verbose {
-				for _, line := range r.Story {
-					t.Log(line)
-				}
+			if len(r.Violations) > 0 {
+				report(t, s, r)
 			}
 		})
+	}
+}
+
+// report says what was broken, how often that happens, and in how small a history.
+func report(t *testing.T, s Schedule, r Result) {
+	t.Helper()
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	if !*story {
+		r.tell(t)
+	}
+	const plays = 5
+	again := 0
+	for range plays {
+		if breaks(t, s, r.Violations[0].Invariant) {
+			again++
+		}
+	}
+	t.Logf("played %d times more, the same schedule breaks %s %d times", plays, r.Violations[0].Invariant, again)
+	small := shrink(s, *patience, func(s Schedule) bool {
+		for range 2 {
+			if breaks(t, s, r.Violations[0].Invariant) {
+				return true
+			}
+		}
+		return false
+	})
+	t.Logf("as a test:\n\nfunc TestFoundBySeed%d(t *testing.T) {\n\trequire.Empty(t, play(t, %#v, Options{}).Violations)\n}", s.Seed, small)
+}
+
+func breaks(t *testing.T, s Schedule, invariant string) bool {
+	t.Helper()
+	for _, v := range play(t, s, Options{}).Violations {
+		if v.Invariant == invariant {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Result) tell(t *testing.T) {
+	t.Helper()
+	for _, line := range r.Story {
+		t.Log(line)
 	}
 }

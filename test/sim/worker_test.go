@@ -73,6 +73,7 @@ func (m *member) work(ctx context.Context, x *task.Execution) (err error) {
 	switch {
 	case s.Kill:
 		m.crash()
+		m.w.replace(5 * time.Second)
 		<-ctx.Done()
 		return ctx.Err()
 	case s.Permanent:
@@ -100,7 +101,11 @@ func (m *member) commit(ctx context.Context, x *task.Execution) error {
 		Writer:  shard.Writer{Node: m.name, Task: x.ID, AllocationID: x.AllocationID, At: time.Now()},
 		Outputs: []shard.Segment{{Blob: blob, Bytes: 1, Type: shard.SegmentType, Version: shard.SegmentVersion, Docs: 1, Live: 1}},
 	}
-	_, err = s.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) { return shard.Commit(cur, change) })
+	apply := shard.Commit
+	if m.w.options.Change != nil {
+		apply = m.w.options.Change
+	}
+	_, err = s.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) { return apply(cur, change) })
 	if errors.Is(err, shard.ErrNoEffect) {
 		return nil
 	}

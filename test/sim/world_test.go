@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	netpkg "net"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/offline-nodes/offline-nodes/internal/embedded"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
@@ -54,8 +54,14 @@ type world struct {
 	mu        sync.Mutex
 	members   []*member // every node that ever started, in order
 	submitted []string
-	storeLose int // answers of the object store that are still to be lost
+	written   int
+	over      bool // no node starts any more
+	storeLose int  // answers of the object store that are still to be lost
 	heals     []func()
+
+	skew    atomic.Int64 // of Redis' clock, nanoseconds
+	refusal atomic.Pointer[string]
+	raw     *kgo.Client // writes records as programs of others do; meets no fault but the broker's
 }
 
 // Options change the system under test, so that the observer can be tested.
@@ -65,8 +71,12 @@ type Options struct {
 	// Publisher and Consumer stand between a node and its queue.
 	Publisher func(node.Publisher) node.Publisher
 	Consumer  func(node.Consumer) node.Consumer
-	// Verbose shows what the nodes log, from this level on.
-	Verbose slog.Leveler
+	// Claims changes the settings of nodes.
+	Claims func(*claims.Config)
+	// Change is how a shard is changed; shard.Commit unless set.
+	Change func(cur shard.Manifest, c shard.Change) (shard.Manifest, error)
+	// Deaf hears no node's log.
+	Deaf bool
 }
 
 // Result is what a history came to.
@@ -80,6 +90,11 @@ type Result struct {
 // play lives through a schedule in a bubble of its own.
 func play(t *testing.T, s Schedule, o Options) (r Result) {
 	t.Helper()
+	defer func() {
+		if left := recover(); left != nil { // a deadlock: goroutines remain for which nothing can happen any more
+			r.Violations = append(r.Violations, Violation{I10, fmt.Sprint(left), r.Fake})
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{schedule: s, options: o, objects: remotestore.NewMemory()}
 		w.obs = newObserver(w)
@@ -87,6 +102,7 @@ func play(t *testing.T, s Schedule, o Options) (r Result) {
 		if err := w.live(t.Context()); err != nil {
 			w.obs.violate("world", "%v", err)
 		}
+		time.Sleep(10 * time.Second) // clients' goroutines notice that they are closed
 		r = Result{w.obs.violations(), w.obs.counts(), time.Since(began), w.obs.story}
 	})
 	return r
@@ -116,6 +132,10 @@ func (w *world) live(ctx context.Context) (err error) {
 	if err := w.client.Ensure(ctx, w.typ()); err != nil {
 		return err
 	}
+	if w.raw, err = kgo.NewClient(kgo.SeedBrokers(w.servers.Addresses.Kafka), kgo.Dialer(w.servers.KafkaDialer)); err != nil {
+		return err
+	}
+	defer w.raw.Close()
 	stopObserver, err := w.obs.start(ctx)
 	if err != nil {
 		return err
@@ -140,7 +160,8 @@ func (w *world) live(ctx context.Context) (err error) {
 	if !w.obs.failed() {
 		w.obs.judgeEnd()
 	}
-	return w.stop()
+	w.stop()
+	return nil
 }
 
 // typ is the one task type of this world: effects guarded by the store, or not.
@@ -153,7 +174,7 @@ func (w *world) typ() string {
 
 func (w *world) newLink() *link {
 	return &link{
-		dial:  [2]func(context.Context, string, string) (netpkg.Conn, error){w.servers.KafkaDialer, w.servers.RedisDialer},
+		dial:  [2]func(context.Context, string, string) (net.Conn, error){w.servers.KafkaDialer, w.servers.RedisDialer},
 		conns: map[*conn]struct{}{},
 	}
 }
@@ -167,18 +188,34 @@ func (w *world) kafka(l *link) kafkaqueue.Config {
 }
 
 func (w *world) claims(l *link) claims.Config {
-	return claims.Config{Addrs: []string{w.servers.Addresses.Redis}, Dialer: l.to(redis)}
+	cfg := claims.Config{Addrs: []string{w.servers.Addresses.Redis}, Dialer: l.to(redis)}
+	if w.options.Claims != nil {
+		w.options.Claims(&cfg)
+	}
+	return cfg
 }
 
 // redisHook shows the observer what every command finds, and puts mutants in.
-func (w *world) redisHook(_ *server.Peer, command string, args ...string) bool {
+func (w *world) redisHook(peer *server.Peer, command string, args ...string) bool {
+	if message := w.refusal.Load(); message != nil && *message != "" {
+		peer.WriteError(*message)
+		return true
+	}
+	if mutate := w.options.Script; mutate != nil {
+		switch {
+		case command == "EVAL":
+			args[0] = mutate(args[0])
+		case command == "SCRIPT" && len(args) == 2: // LOAD
+			args[1] = mutate(args[1])
+		}
+	}
 	if command != "EVAL" && command != "EVALSHA" { // these alone are never called by a script
 		return false
 	}
-	w.obs.lookAtRedis()
-	if command == "EVAL" && w.options.Script != nil {
-		args[0] = w.options.Script(args[0])
+	if skew := time.Duration(w.skew.Load()); skew != 0 {
+		w.servers.Redis.SetTime(time.Now().Add(skew))
 	}
+	w.obs.lookAtRedis()
 	return false
 }
 
@@ -216,6 +253,9 @@ func (w *world) join() *member {
 	}
 	mux.Register(w.typ(), task.WorkerFunc(m.work), options...)
 	cfg := node.Config{Name: m.name, Kafka: w.kafka(m.link), Claims: w.claims(m.link), Workers: mux, Grace: grace, Log: slog.New(w.obs.logs(m))}
+	if w.options.Deaf {
+		cfg.Log = nil
+	}
 	cfg.Reached, cfg.WrapPublisher, cfg.WrapConsumer = m.reached, w.options.Publisher, w.options.Consumer
 	var err error
 	if m.svc, err = node.New(cfg); err != nil {
@@ -280,7 +320,7 @@ func (m *member) isLeaving() bool {
 	return m.leaving
 }
 
-// live are the nodes that have neither crashed nor been told to leave.
+// alive are the nodes that have neither crashed nor been told to leave.
 func (w *world) alive() (list []*member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -325,9 +365,9 @@ func (w *world) heal() {
 }
 
 // stop drains every node; those that live must end in order.
-func (w *world) stop() error {
-	var errs []error
+func (w *world) stop() {
 	w.mu.Lock()
+	w.over = true
 	members := slices.Clone(w.members)
 	w.mu.Unlock()
 	for _, m := range members {
@@ -338,10 +378,10 @@ func (w *world) stop() error {
 	for _, m := range members {
 		err := <-m.done
 		if err != nil && !m.crashed.Load() && !m.isLeaving() && !w.obs.failed() {
-			errs = append(errs, fmt.Errorf("I10: node %s did not stop in order: %w", m.name, err))
+			w.obs.violate(I10, "node %s: %v", m.name, err)
 		}
 	}
-	return errors.Join(errs...)
+	w.calls.Wait()
 }
 
 func (w *world) storeLoses() bool {
@@ -372,6 +412,3 @@ func (w *world) anyID(n int) (string, bool) {
 	}
 	return w.submitted[n%len(w.submitted)], true
 }
-
-// number is a random one for a step that needs no seed.
-func number(n int) int { return rand.IntN(n) }
