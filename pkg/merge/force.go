@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxRounds ends a force merge that does not come to an end beside other writers.
+	// maxRounds ends a force merge that does not come to an end beside other writers. They are counted over all runs.
 	maxRounds = 100
 
 	// maxRoundMerges bounds the children of one round, and so the checkpoint that names their inputs.
@@ -47,7 +47,7 @@ func (w *worker) force(ctx context.Context, x *task.Run[ForceParams]) error {
 		x.Log.Warn("checkpoint cannot be read, the force merge is planned anew", "error", err)
 		f = force{}
 	}
-	for range maxRounds {
+	for {
 		if len(f.Merges) > 0 {
 			if err := f.await(ctx, x, s); err != nil {
 				return err
@@ -63,11 +63,13 @@ func (w *worker) force(ctx context.Context, x *task.Run[ForceParams]) error {
 		if !f.plan(m, x.Params) {
 			return x.SetResult(f.Result)
 		}
+		if f.Result.Rounds > maxRounds {
+			return task.Permanent(fmt.Errorf("the shard still has too many segments after %d rounds: others write them faster than they are merged", maxRounds))
+		}
 		if err := x.Checkpoint(f); err != nil {
 			return err
 		}
 	}
-	return task.Permanent(fmt.Errorf("the shard has too many segments still after %d rounds: others write them faster than they are merged", maxRounds))
 }
 
 // plan plans the next round on a generation; false when nothing is left to do.

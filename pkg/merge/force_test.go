@@ -212,6 +212,16 @@ func TestAGenerationThatIsCollectedIsPlannedAnew(t *testing.T) {
 	require.Len(t, f.newest(t).Segments, 1)
 }
 
+// A run seldom plans more than one round, so they are counted in the checkpoint.
+func TestAForceMergeDoesNotGoOnForEver(t *testing.T) {
+	t.Parallel()
+	f := segmented(t, 5)
+	late := force{Before: 6, Result: ForceResult{Rounds: maxRounds}}
+	r := tasktest.Run(t.Context(), newFleet(t, f).mux, ForceType, ForceParams{Shard: "books/0", MaxSegments: 1}, tasktest.Checkpoint(late))
+	require.Equal(t, tasktest.DeadLetter, r.Outcome)
+	require.ErrorContains(t, r.Err, "after 100 rounds")
+}
+
 func TestForceParams(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, ForceParams{Shard: "books/0", MaxSegments: 1}.Validate())
