@@ -61,10 +61,10 @@ func (x *Execution) SetFamily(f Family) { x.family = f }
 // descendant of a task that failed or was cancelled goes on. A parent that is
 // redriven submits those children again that did not succeed.
 //
-// It reports progress: the mean of the children's.
+// It reports progress: the mean of the children's. With ErrWaiting, and when a
+// child failed, the states are returned as they are.
 func (x *Execution) Await(ctx context.Context, children ...Child) ([]ChildState, error) {
-	states, err := x.await(ctx, children, true)
-	return states, err
+	return x.await(ctx, children, true)
 }
 
 // AwaitAll is [Execution.Await] for a parent that goes on when children fail:
