@@ -164,11 +164,11 @@ func (s *slice) copy(ctx context.Context, w *walker) error {
 			return err
 		}
 		s.take(i)
+		if err := s.keepAll(ctx, w); err != nil { // a slow slice takes days for a batch
+			return err
+		}
 		if s.batch.bytes < s.worker.BatchBytes {
 			return nil
-		}
-		if err := s.keepAll(ctx, w); err != nil {
-			return err
 		}
 		return s.commit(ctx)
 	})
