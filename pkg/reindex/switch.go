@@ -20,9 +20,6 @@ const (
 
 	// freeTurns is how often it tries before it asks them to wait.
 	freeTurns = 3
-
-	// otherTurns bounds the same for a switch to another shard, which need not be ahead of anybody.
-	otherTurns = 3
 )
 
 // ErrConflict says that the target has a document of that ID which the reindex did not write.
@@ -196,10 +193,8 @@ func (p *parent) switchOver(ctx context.Context) error {
 				return err
 			}
 		}
-		if p.plan.inPlace() || turn < otherTurns {
-			if err := p.catchUp(ctx); err != nil {
-				return err
-			}
+		if err := p.catchUp(ctx); err != nil {
+			return err
 		}
 		m, err := p.commit(ctx)
 		switch {
