@@ -67,6 +67,13 @@ func (w *world) away(ctx context.Context, is *bool, err error) error {
 	return ctx.Err()
 }
 
+// change changes what the nodes read too.
+func (w *world) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
 func (w *world) set(key string, value []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,12 +141,13 @@ func (n *node) Submit(ctx context.Context, typ string, params any, options ...ta
 	if err != nil {
 		return "", err
 	}
+	n.world.mu.Lock()
 	if n.refuse != nil {
 		if err := n.refuse(); err != nil {
+			n.world.mu.Unlock()
 			return s.ID, err
 		}
 	}
-	n.world.mu.Lock()
 	n.submitted[s.ID] = append(n.submitted[s.ID], time.Now())
 	hook := n.onSubmit
 	n.world.mu.Unlock()
@@ -178,7 +186,10 @@ func (f *follower) Run(ctx context.Context, changed func(string, []byte)) error 
 			case <-ctx.Done():
 				return nil
 			case <-wake:
-				time.Sleep(f.lag)
+				f.world.mu.Lock()
+				lag := f.lag
+				f.world.mu.Unlock()
+				time.Sleep(lag)
 			}
 		}
 		f.world.mu.Lock()
@@ -295,12 +306,14 @@ func TestTheLeaderDiesBetweenTheTaskAndItsMark(t *testing.T) {
 		first := w.start("a")
 		time.Sleep(time.Second)
 		second := w.start("b")
-		w.onSubmit = func(ctx context.Context, n *node) {
-			if n == first {
-				go first.die()
-				<-ctx.Done()
+		w.change(func() {
+			w.onSubmit = func(ctx context.Context, n *node) {
+				if n == first {
+					go first.die()
+					<-ctx.Done()
+				}
 			}
-		}
+		})
 		time.Sleep(25 * time.Minute)
 		require.True(w.t, second.Leads())
 		w.submittedAll("x")
@@ -312,12 +325,12 @@ func TestTheLeaderDiesBetweenTheTaskAndItsMark(t *testing.T) {
 func TestEachRunHasItsTaskWhateverIsAway(t *testing.T) {
 	for seed := range uint64(60) {
 		in(t, func(w *world) {
-			random := rand.New(rand.NewPCG(seed, 0))
+			random, refusals := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1))
 			w.define("often", "* * * * *")
 			w.define("seldom", "17 */3 * * *", func(d *Definition) { d.Zone = "Asia/Kathmandu" })
 			if seed%2 == 0 { // now and then Kafka refuses a task
 				w.refuse = func() error {
-					if random.IntN(4) == 0 {
+					if refusals.IntN(4) == 0 {
 						return errKafka
 					}
 					return nil
@@ -325,7 +338,8 @@ func TestEachRunHasItsTaskWhateverIsAway(t *testing.T) {
 			}
 			nodes := []*node{w.start("n0"), w.start("n1")}
 			for i := range 60 {
-				w.hang = random.IntN(2) == 0
+				hang := random.IntN(2) == 0
+				w.change(func() { w.hang = hang })
 				switch random.IntN(4) {
 				case 0:
 					w.setAway(true, random.IntN(2) == 0)
@@ -335,7 +349,8 @@ func TestEachRunHasItsTaskWhateverIsAway(t *testing.T) {
 					k := random.IntN(len(nodes))
 					nodes[k].die()
 					nodes[k] = w.start(fmt.Sprint("m", i))
-					nodes[k].lag = time.Duration(random.IntN(3000)) * time.Millisecond
+					lag := time.Duration(random.IntN(3000)) * time.Millisecond
+					w.change(func() { nodes[k].lag = lag })
 				case 3:
 				}
 				time.Sleep(time.Duration(random.IntN(int(DefaultLate / 3)))) // less than late, also with the pauses
