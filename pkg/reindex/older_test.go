@@ -73,7 +73,7 @@ func TestAnOlderFormatIsLeftBehind(t *testing.T) {
 	maps.Copy(old, w.source.model)
 	require.Equal(t, old, is)
 	for _, seg := range m.Segments {
-		require.EqualValues(t, shard.SegmentVersion, seg.Version)
+		require.Equal(t, shard.SegmentVersion, seg.Version)
 	}
 	x, err := w.cache.OpenIndex(t.Context(), w.source.shard, m)
 	require.NoError(t, err)
