@@ -219,12 +219,10 @@ type Restored struct {
 
 // NewTask returns an id for the task of a snapshot that is about to be submitted. A later snapshot of the same name is
 // another task.
-func NewTask(name string) string { return "snapshot-" + name + "-" + random() }
+func NewTask(name string) string { return "snapshot-" + name + "-" + task.NewID() }
 
 // NewRestoreTask returns an id for the task of a restore.
-func NewRestoreTask(name string) string { return "restore-" + name + "-" + random() }
-
-func random() string { return task.NewID() }
+func NewRestoreTask(name string) string { return "restore-" + name + "-" + task.NewID() }
 
 // ChildTask returns the id of the task that does one shard of a snapshot; of a restore, the shard is the one restored to.
 func ChildTask(id, shard string) string { return id + "/" + slug(shard) }

@@ -46,7 +46,7 @@ func Pins(ctx context.Context, store remotestore.Store) iter.Seq2[Pin, error] {
 // pinsExcept leaves one snapshot out.
 func pinsExcept(ctx context.Context, store remotestore.Store, except string) iter.Seq2[Pin, error] {
 	return func(yield func(Pin, error) bool) {
-		listed := map[string]bool{}
+		listed := map[string]bool{} // since the last document
 		for o, err := range store.List(ctx, root, "") {
 			if err != nil {
 				yield(Pin{}, fmt.Errorf("list snapshots: %w", err))
@@ -62,6 +62,7 @@ func pinsExcept(ctx context.Context, store remotestore.Store, except string) ite
 			case err != nil:
 			case at.kind == documentName: // its key comes behind those of its parts
 				err = checkParts(ctx, store, at.name, listed)
+				clear(listed)
 			case at.kind == partsDir:
 				m, _, err = readPart(ctx, store, o.Key)
 				if err == nil && slug(m.Shard) != at.slug {

@@ -70,7 +70,7 @@ func (w *worker) home(repository bool) (remotestore.Store, error) {
 	return w.Repository, nil
 }
 
-// plan is the checkpoint of a snapshot: what its children are told.
+// plan is the checkpoint of a snapshot to the repository: what its children are told that parameters do not say.
 type plan struct {
 	Base []string `json:"base"`
 }
@@ -128,8 +128,9 @@ func (w *worker) begin(ctx context.Context, x *task.Run[Params], home remotestor
 // take waits for the parts of a snapshot and completes it.
 func (w *worker) take(ctx context.Context, x *task.Run[Params], home remotestore.Store, d Document) (Document, error) {
 	var p plan
-	if resumed, err := x.Resume(&p); !resumed || err != nil {
-		if p.Base, err = w.base(ctx, x); err != nil {
+	if resumed, _ := x.Resume(&p); x.Params.Repository && !resumed {
+		var err error
+		if p.Base, err = w.base(ctx); err != nil {
 			return d, err
 		}
 		if err := x.Checkpoint(p); err != nil {
@@ -156,10 +157,7 @@ func (w *worker) take(ctx context.Context, x *task.Run[Params], home remotestore
 }
 
 // base are the last snapshots in the repository.
-func (w *worker) base(ctx context.Context, x *task.Run[Params]) ([]string, error) {
-	if !x.Params.Repository {
-		return nil, nil
-	}
+func (w *worker) base(ctx context.Context) ([]string, error) {
 	all, err := List(ctx, w.Repository)
 	if err != nil {
 		return nil, err
