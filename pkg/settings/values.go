@@ -36,7 +36,7 @@ type Values struct {
 	changed     func()
 
 	mu  sync.Mutex
-	set map[Source]map[string]string
+	set map[Source]map[string]string // the defaults never change
 }
 
 // Value is a setting and its value in effect.
@@ -92,7 +92,7 @@ func Check(definitions []Definition, key, value string) error {
 // Apply takes a value as it is stored for all processes, nil when it was unset. Keys that are not defined here are
 // others'. A value that is not allowed is an error, and the one before stays.
 func (v *Values) Apply(key string, value []byte) error {
-	if !slices.ContainsFunc(v.definitions, func(d Definition) bool { return d.Key == key }) {
+	if _, ours := v.set[Default][key]; !ours {
 		return nil
 	}
 	if value == nil {
@@ -109,7 +109,7 @@ func (v *Values) Apply(key string, value []byte) error {
 
 // Override sets a value in this process alone, until it ends; nil takes it back.
 func (v *Values) Override(key string, value *string) error {
-	check := v.definition(key).Default
+	check := v.set[Default][key]
 	if value != nil {
 		check = *value
 	}
@@ -118,15 +118,6 @@ func (v *Values) Override(key string, value *string) error {
 	}
 	v.put(Override, key, value)
 	return nil
-}
-
-func (v *Values) definition(key string) Definition {
-	for _, d := range v.definitions {
-		if d.Key == key {
-			return d
-		}
-	}
-	return Definition{}
 }
 
 func (v *Values) put(source Source, key string, value *string) {
