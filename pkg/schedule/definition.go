@@ -115,8 +115,8 @@ func (d Definition) Encode() ([]byte, error) {
 // Next returns when it is due for the first time after t; zero: never.
 func (d Definition) Next(t time.Time) time.Time { return d.cron.Next(t) }
 
-// due returns what is to be submitted at now when everything up to last has been, oldest first, and how many runs were
-// missed and are not among them, counted up to 1.
+// due returns what is to be submitted at now when everything up to last has been, oldest first; missed tells that others
+// were due too long ago.
 func (d Definition) due(last, now time.Time) (runs []time.Time, missed bool) {
 	late := now.Add(-time.Duration(d.Late))
 	from := last

@@ -422,9 +422,5 @@ func (s *Scheduler) next() (next time.Time) {
 }
 
 func (s *Scheduler) count(ctx context.Context, result string) {
-	s.runs.Add(ctx, 1, resultAttribute(result))
-}
-
-func resultAttribute(result string) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String("result", result))
+	s.runs.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
 }
