@@ -46,7 +46,9 @@ type life struct {
 	params  reindex.Params
 	budget  int // of disturbances
 	version int
+	late    int  // disturbances that come right before a switch
 	zombie  bool // runs
+	parents bool // more than one run of the parent at once: the other may leave something in the store
 }
 
 func TestTheTargetIsAPlainIndexOfTheSurvivors(t *testing.T) {
@@ -59,7 +61,7 @@ func TestTheTargetIsAPlainIndexOfTheSurvivors(t *testing.T) {
 		cache, err := shard.OpenCache(filepath.Join(dir, "cache"), 1<<30)
 		require.NoError(rt, err)
 		defer cache.Close()
-		l := &life{T: rt, store: remotestore.NewMemory(), cache: cache, dir: dir, budget: 12}
+		l := &life{T: rt, store: remotestore.NewMemory(), cache: cache, dir: dir, budget: 12, late: 3}
 		l.begin()
 		l.run()
 		require.NoError(rt, os.RemoveAll(dir))
@@ -136,7 +138,12 @@ func (l *life) change() {
 }
 
 // disturb is called between the calls of a run.
-func (l *life) disturb(string) {
+func (l *life) disturb(key string) {
+	if !l.zombie && l.late > 0 && strings.HasPrefix(key, l.params.Target+"/manifest/") && l.chance("before the switch", 50) {
+		l.late--
+		l.change()
+		return
+	}
 	if l.budget == 0 || l.zombie || !l.chance("disturbed", 15) {
 		return
 	}
@@ -147,6 +154,11 @@ func (l *life) disturb(string) {
 	}
 	l.zombie = true // a run of a task that has been given to another node already
 	defer func() { l.zombie = false }()
+	if l.chance("of the parent", 25) {
+		l.parents = true
+		_ = l.fleet.run(l, l.fleet.tasks["again"]) // it waits, or is done
+		return
+	}
 	l.fleet.step(l, "again")
 }
 
@@ -173,6 +185,9 @@ func (l *life) run() {
 		require.True(l, possible, "no generation of the source has these documents")
 	}
 	l.searches(is, m)
+	if l.parents {
+		return
+	}
 	for o, err := range l.store.List(context.Background(), "_reindex/", "") {
 		require.NoError(l, err)
 		require.Fail(l, "left in the store", o.Key)

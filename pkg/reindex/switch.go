@@ -48,7 +48,13 @@ type parent struct {
 func (w *worker) reindex(ctx context.Context, x *task.Run[Params]) error {
 	p := &parent{Run: x, worker: w, progress: &progress{x: x.Execution, verb: "switch"}, pairs: map[[2]shard.BlobName][]pair{}}
 	p.result = Result{Source: x.Params.Source, Target: x.Params.Target}
-	if err := p.run(ctx); err != nil {
+	err := p.run(ctx)
+	if errors.Is(err, shard.ErrNotFound) { // another run may have made the switch meanwhile, and tidied up
+		if done, asked := p.applied(ctx); done && asked == nil {
+			err = nil
+		}
+	}
+	if err != nil {
 		return judge(err)
 	}
 	p.result.BytesMoved += p.progress.meter.Moved()
