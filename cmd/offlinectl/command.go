@@ -37,6 +37,26 @@ func jsonFlag(cmd *cobra.Command, to *bool, prints string) {
 	cmd.Flags().BoolVar(to, "json", false, "print "+prints+" as JSON, one per line")
 }
 
+// one refuses a command line that does not have exactly one argument, with what it is to be.
+func one(says string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return cli.Usage("%s", says)
+		}
+		return nil
+	}
+}
+
+// printJSON prints a list, one object per line.
+func printJSON[T any](std *cli.IO, list []T) error {
+	for _, v := range list {
+		if err := cli.WriteJSON(std.Out, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // needIDs refuses a command line without task ids.
 func needIDs(_ *cobra.Command, args []string) error {
 	if len(args) == 0 {

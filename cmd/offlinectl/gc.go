@@ -1,13 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,10 +44,10 @@ and lists what would go, and why.`,
 		RunE: func(cmd *cobra.Command, shards []string) error {
 			r.params.Shards, r.given = shards, cli.Given(cmd)
 			if err := r.params.Validate(); err != nil {
-				return cli.Usage("%v", err)
+				return cli.Usage("%w", err)
 			}
 			if r.params.DryRun {
-				return withStore(cmd, std, r.dry)
+				return onStore(cmd, std, r.dry)
 			}
 			return withClient(cmd, std, r.submit)
 		},
@@ -68,7 +66,7 @@ func (r *gcRun) submit(ctx context.Context, s *cli.Session, c *client.Client) er
 	if err := s.Ping(ctx); err != nil {
 		return err
 	}
-	if err := c.Ensure(ctx, remotegc.Type); err != nil {
+	if err := makeTopics(ctx, s, []string{remotegc.Type}); err != nil {
 		return err
 	}
 	submission, err := remotegc.Submission(r.params)
@@ -187,33 +185,13 @@ func (r *gcRun) item(i remotegc.Item) {
 	fmt.Fprintf(r.std.Out, "%-8s%-18s%s  %s  %s\n", i.Reason.Verdict(), i.Reason, cli.Clean(i.Key), cli.Size(i.Bytes), i.Why)
 }
 
-// withStore runs f with the store of the settings.
-func withStore(cmd *cobra.Command, std *cli.IO, f func(context.Context, remotestore.Store) error) error {
-	session, err := std.Open(cmd)
-	if err != nil {
-		return err
-	}
-	cfg, err := session.Settings.Store.Config()
-	if err != nil {
-		return err
-	}
-	store, err := remotestore.Open(cmd.Context(), cfg)
-	if err != nil {
-		return err
-	}
-	if c, ok := store.(io.Closer); ok {
-		defer c.Close()
-	}
-	return f(cmd.Context(), store)
-}
-
 // gcShard is what --json prints for a shard.
 type gcShard struct {
-	Shard   string `json:"shard"`
-	Blobs   int    `json:"blobs"`
-	Bytes   int64  `json:"bytes"`
-	Oldest  string `json:"oldest,omitempty"` // when the first of them was found
-	LastRun string `json:"last_run,omitempty"`
+	Shard   string    `json:"shard"`
+	Blobs   int       `json:"blobs"`
+	Bytes   int64     `json:"bytes"`
+	Oldest  time.Time `json:"oldest,omitzero"` // when the first of them was found
+	LastRun time.Time `json:"last_run,omitzero"`
 }
 
 func gcStatusCommand(std *cli.IO) *cobra.Command {
@@ -228,10 +206,10 @@ are read from the store (store.url). What collections do now and did show
 		RunE: func(cmd *cobra.Command, shards []string) error {
 			for _, name := range shards {
 				if err := shard.CheckName(name); err != nil {
-					return cli.Usage("%v", err)
+					return cli.Usage("%w", err)
 				}
 			}
-			return withStore(cmd, std, func(ctx context.Context, store remotestore.Store) error {
+			return onStore(cmd, std, func(ctx context.Context, store remotestore.Store) error {
 				all, err := waitingGarbage(ctx, store, shards)
 				if err != nil {
 					return err
@@ -257,12 +235,12 @@ func waitingGarbage(ctx context.Context, store remotestore.Store, shards []strin
 		if err != nil {
 			return nil, err
 		}
-		s := gcShard{Shard: name, Blobs: len(last.Candidates), LastRun: moment(last.At)}
+		s := gcShard{Shard: name, Blobs: len(last.Candidates), LastRun: last.At.UTC()}
 		for _, c := range last.Candidates {
 			s.Bytes += c.Bytes
-		}
-		if len(last.Candidates) > 0 {
-			s.Oldest = moment(slices.MinFunc(last.Candidates, func(a, b remotegc.Candidate) int { return a.Since.Compare(b.Since) }).Since)
+			if s.Oldest.IsZero() || c.Since.Before(s.Oldest) {
+				s.Oldest = c.Since.UTC()
+			}
 		}
 		all = append(all, s)
 	}
@@ -271,12 +249,7 @@ func waitingGarbage(ctx context.Context, store remotestore.Store, shards []strin
 
 func printWaiting(std *cli.IO, all []gcShard, asJSON bool) error {
 	if asJSON {
-		for _, s := range all {
-			if err := cli.WriteJSON(std.Out, s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printJSON(std, all)
 	}
 	if len(all) == 0 {
 		fmt.Fprintln(std.Err, "There is no shard.")
@@ -284,11 +257,7 @@ func printWaiting(std *cli.IO, all []gcShard, asJSON bool) error {
 	table := cli.NewTable(cli.Column{Title: "SHARD"}, cli.Column{Title: "BLOBS"}, cli.Column{Title: "SIZE"},
 		cli.Column{Title: "OLDEST", Spare: true}, cli.Column{Title: "LAST RUN"})
 	for _, s := range all {
-		last := s.LastRun
-		if last == "" {
-			last = "never"
-		}
-		table.Row(s.Shard, cli.Thousands(s.Blobs), cli.Size(s.Bytes), strings.TrimSpace(s.Oldest), last)
+		table.Row(s.Shard, cli.Thousands(s.Blobs), cli.Size(s.Bytes), moment(s.Oldest), cmp.Or(moment(s.LastRun), "never"))
 	}
 	return table.Write(std.Out, std.Width)
 }
@@ -298,5 +267,5 @@ func moment(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
+	return cli.Stamp(t)
 }

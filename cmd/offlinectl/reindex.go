@@ -151,12 +151,7 @@ func reindexStatus(std *cli.IO) *cobra.Command {
 		Long: `Show how far a reindex is, slice by slice, or how it ended. Each slice is shown
 in its latest round: the first one copies, later ones catch up with what was
 written meanwhile.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return cli.Usage("name one task by its ID")
-			}
-			return nil
-		},
+		Args: one("name one task by its ID"),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return withClient(cmd, std, func(ctx context.Context, _ *cli.Session, c *client.Client) error {
 				state, err := stateOfReindex(ctx, c, ids[0])

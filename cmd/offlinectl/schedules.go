@@ -87,26 +87,20 @@ func schedulesList(std *cli.IO) *cobra.Command {
 }
 
 func printSchedules(std *cli.IO, list []scheduled, asJSON bool) error {
+	if len(list) == 0 {
+		fmt.Fprintln(std.Err, "No schedule is set.")
+	}
+	if asJSON {
+		return printJSON(std, list)
+	}
 	table := cli.NewTable(cli.Column{Title: "NAME"}, cli.Column{Title: "CRON"}, cli.Column{Title: "ZONE", Spare: true},
 		cli.Column{Title: "TYPE"}, cli.Column{Title: "NEXT", Least: 12}, cli.Column{Title: "LAST", Spare: true})
 	for _, s := range list {
-		if asJSON {
-			if err := cli.WriteJSON(std.Out, s); err != nil {
-				return err
-			}
-			continue
-		}
 		next := s.Error
 		if len(s.Next) > 0 {
 			next = s.Next[0].Format("2006-01-02 15:04 -0700")
 		}
 		table.Row(s.Name, s.Cron, s.Zone, s.Type, next, moment(s.Last))
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(std.Err, "No schedule is set.")
-	}
-	if asJSON {
-		return nil
 	}
 	return table.Write(std.Out, std.Width)
 }
@@ -117,7 +111,7 @@ func schedulesShow(std *cli.IO) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show a schedule and its next runs",
-		Args:  needSchedule,
+		Args:  one("name one schedule"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if next < 1 || next > 1000 {
 				return cli.Usage("--next %d: 1 to 1000", next)
@@ -166,14 +160,6 @@ func printSchedule(std *cli.IO, s scheduled, asJSON bool) error {
 	return nil
 }
 
-// needSchedule refuses a command line without the name of one schedule.
-func needSchedule(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return cli.Usage("give the NAME of a schedule")
-	}
-	return nil
-}
-
 func schedulesSet(std *cli.IO) *cobra.Command {
 	var d schedule.Definition
 	var params, missed, by string
@@ -190,7 +176,7 @@ that comes twice the first time; with * as the hour the hours are taken as they 
 Runs that could not be submitted in time are skipped, or one run makes up for all
 of them (--missed once). What was due before the change is never submitted.`,
 		Example: "  offlinectl schedules set nightly-gc --cron '0 3 * * *' --zone Europe/Berlin --type remote-gc",
-		Args:    needSchedule,
+		Args:    one("name one schedule"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			d.Params, d.Missed, d.Late, d.Since = nil, schedule.Missed(missed), schedule.Duration(late), std.Now().UTC().Truncate(time.Second)
 			if params != "" {
@@ -233,7 +219,7 @@ func schedulesDelete(std *cli.IO) *cobra.Command {
 		Use:   "delete NAME",
 		Short: "Delete a schedule",
 		Long:  "Delete a schedule. Tasks that it has submitted go on.",
-		Args:  needSchedule,
+		Args:  one("name one schedule"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			there := false
 			err := onSettings(std, func(_ context.Context, _ *cli.Session, all []dynamic) error {

@@ -3,12 +3,18 @@
 package main
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
 	"github.com/offline-nodes/offline-nodes/internal/cli/clitest"
+	"github.com/offline-nodes/offline-nodes/internal/garbage"
+	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
+	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/schedule"
 )
 
@@ -42,5 +48,30 @@ func TestGCNeedsAStore(t *testing.T) {
 		r = s.Run("gc run --folder books --dry-run")
 		require.Equal(s.T, cli.NotDone, r.Code)
 		require.Contains(s.T, r.Err, "does not end with a slash")
+	})
+}
+
+func TestGCStatusTellsWhatWaits(t *testing.T) {
+	dir := t.TempDir()
+	stored(t, dir, "books/0", 1)
+	in(t, func(s *session) {
+		status := func() (found gcShard) {
+			r := s.Run("gc status --json --store.url file://" + dir)
+			require.NoError(s.T, json.Unmarshal([]byte(r.Out), &found), "%s", r.Err)
+			return found
+		}
+		require.Equal(s.T, gcShard{Shard: "books/0"}, status())
+		require.Contains(s.T, s.Run("gc status --store.url file://"+dir).Out, "never")
+
+		store, err := remotestore.Open(s.T.Context(), remotestore.Config{URL: "file://" + dir})
+		require.NoError(s.T, err)
+		require.NoError(s.T, store.Put(s.T.Context(), "books/0/blob/"+strings.Repeat("0", 64)+"-"+uuid.NewString(), []byte("x")))
+		collector, err := remotegc.New(garbage.Config(store, nil))
+		require.NoError(s.T, err)
+		_, err = collector.Collect(s.T.Context(), "books/0", remotegc.Options{})
+		require.NoError(s.T, err)
+		found := status()
+		require.False(s.T, found.LastRun.IsZero())
+		require.Equal(s.T, gcShard{Shard: "books/0", Blobs: 1, Bytes: 1, Oldest: found.LastRun, LastRun: found.LastRun}, found)
 	})
 }

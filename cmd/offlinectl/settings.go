@@ -127,21 +127,15 @@ others, such as schedules, is listed as it is.`,
 }
 
 func printSettings(std *cli.IO, list []dynamic, json bool) error {
+	if json {
+		return printJSON(std, list)
+	}
 	table := cli.NewTable(
 		cli.Column{Title: "KEY"}, cli.Column{Title: "VALUE", Least: 12}, cli.Column{Title: "DEFAULT", Spare: true},
 		cli.Column{Title: "SET"}, cli.Column{Title: "BY", Least: 8, Spare: true},
 	)
 	for _, d := range list {
-		if json {
-			if err := cli.WriteJSON(std.Out, d); err != nil {
-				return err
-			}
-			continue
-		}
 		table.Row(d.Key, orText(d.Value, "-"), d.Default, cli.Since(std.Now(), d.At), d.By)
-	}
-	if json {
-		return nil
 	}
 	return table.Write(std.Out, std.Width)
 }
@@ -151,7 +145,7 @@ func settingsGet(std *cli.IO) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "get KEY",
 		Short:             "Show a setting",
-		Args:              needKey,
+		Args:              one("name one KEY"),
 		ValidArgsFunction: completeSettings,
 		RunE: func(cmd *cobra.Command, keys []string) error {
 			return onSettings(std, func(_ context.Context, _ *cli.Session, all []dynamic) error {
@@ -213,7 +207,7 @@ func settingsUnset(std *cli.IO) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "unset KEY",
 		Short:             "Go back to what each process is configured with",
-		Args:              needKey,
+		Args:              one("name one KEY"),
 		ValidArgsFunction: completeSettings,
 		RunE: func(cmd *cobra.Command, keys []string) error {
 			if !slices.ContainsFunc(definitions(), func(d settings.Definition) bool { return d.Key == keys[0] }) {
@@ -327,13 +321,6 @@ func printHistory(std *cli.IO, all []dynamic, json bool) error {
 		return nil
 	}
 	return table.Write(std.Out, std.Width)
-}
-
-func needKey(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return cli.Usage("name one KEY")
-	}
-	return nil
 }
 
 func completeSettings(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

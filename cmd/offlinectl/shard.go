@@ -136,7 +136,7 @@ func shardShow(std *cli.IO) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show SHARD",
 		Short: "Show the newest generation of a shard",
-		Args:  needShard,
+		Args:  one("name one SHARD, such as books or books/0"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return onStore(cmd, std, func(ctx context.Context, store remotestore.Store) error {
 				m, err := newestOf(ctx, store, names[0])
@@ -174,11 +174,4 @@ func printShard(std *cli.IO, m shard.Manifest, asJSON bool) error {
 		table.Row(fmt.Sprint(s.ID), cli.Thousands(int(s.Live)), cli.Thousands(int(s.Docs-s.Live)), cli.Size(s.Bytes), string(s.Blob))
 	}
 	return table.Write(std.Out, std.Width)
-}
-
-func needShard(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return cli.Usage("name one SHARD, such as books or books/0")
-	}
-	return nil
 }

@@ -25,7 +25,7 @@ starts. Writes go on meanwhile; a data node need not run.
 With --wait a bar shows how far it is. Ctrl-C leaves it alone, and says how to
 follow and how to cancel it.`,
 		Example: "  offlinectl shard force-merge books/0 --max-segments 1 --wait",
-		Args:    needShard,
+		Args:    one("name one SHARD, such as books or books/0"),
 		RunE:    j.force(&p),
 	}
 	f := cmd.Flags()
@@ -45,7 +45,7 @@ func shardExpunge(std *cli.IO) *cobra.Command {
 		Short: "Rewrite the segments that hold deleted documents",
 		Long: `Rewrite the segments of a shard that hold deleted documents, on offline nodes: each
 becomes a new one without them.`,
-		Args: needShard,
+		Args: one("name one SHARD, such as books or books/0"),
 		RunE: j.force(&p),
 	}
 	j.flags(cmd)

@@ -31,7 +31,7 @@ func shardMerges(std *cli.IO) *cobra.Command {
 submitted them. A data node also knows those that it runs itself, and why each
 runs where it does: --data-node asks it.`,
 		Example: "  offlinectl shard merges books/0 --data-node http://localhost:9470",
-		Args:    needShard,
+		Args:    one("name one SHARD, such as books or books/0"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if node != "" {
 				merges, err := mergesOf(cmd.Context(), node, names[0])
@@ -74,15 +74,10 @@ func listMerges(ctx context.Context, std *cli.IO, c *client.Client, name string,
 		fmt.Fprintf(std.Err, "No merge of %s is known to the queue.\n", name)
 		return nil
 	}
-	if !asJSON {
-		return cli.TaskTable(found, std.Now()).Write(std.Out, std.Width)
+	if asJSON {
+		return printJSON(std, found)
 	}
-	for _, t := range found {
-		if err := cli.WriteJSON(std.Out, t); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cli.TaskTable(found, std.Now()).Write(std.Out, std.Width)
 }
 
 // askTime is how long a data node may take to answer.
@@ -116,27 +111,21 @@ func mergesOf(ctx context.Context, node, name string) ([]datanode.Merge, error) 
 }
 
 func printMerges(std *cli.IO, merges []datanode.Merge, asJSON bool) error {
+	if asJSON {
+		return printJSON(std, merges)
+	}
 	table := cli.NewTable(
 		cli.Column{Title: "ID", Least: 12}, cli.Column{Title: "WHERE"}, cli.Column{Title: "STATUS"}, cli.Column{Title: "AGE"},
 		cli.Column{Title: "SEGMENTS"}, cli.Column{Title: "SIZE"}, cli.Column{Title: "NODE", Least: 8, Spare: true}, cli.Column{Title: "WHY", Least: 20},
 	)
 	for _, m := range merges {
-		if asJSON {
-			if err := cli.WriteJSON(std.Out, m); err != nil {
-				return err
-			}
-			continue
-		}
 		status := string(m.Status)
 		if m.Status == datanode.Running {
 			status = fmt.Sprintf("%s %d%%", m.Status, int(m.Progress*100))
 		}
 		table.Row(m.ID, string(m.Where), status, cli.Since(std.Now(), m.PlannedAt), fmt.Sprint(len(m.Inputs)), cli.Size(m.Bytes), m.Node, cmp.Or(m.Error, m.Note, m.Reason))
 	}
-	switch {
-	case asJSON:
-		return nil
-	case len(merges) == 0:
+	if len(merges) == 0 {
 		fmt.Fprintln(std.Err, "The data node has planned no merge yet.")
 		return nil
 	}

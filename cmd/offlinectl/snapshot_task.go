@@ -46,7 +46,7 @@ func (j *job) run(ctx context.Context, s *cli.Session, id, typ string, params an
 	if err != nil {
 		return err
 	}
-	if err := j.ensure(ctx, s); err != nil {
+	if err := makeTopics(ctx, s, j.types); err != nil {
 		return err
 	}
 	if _, err := c.Submit(ctx, typ, params, task.ID(id)); err != nil {
@@ -62,9 +62,9 @@ func (j *job) run(ctx context.Context, s *cli.Session, id, typ string, params an
 	return nil
 }
 
-// ensure makes the topics where they are missing: the task may be there before the first node. What could be better
+// makeTopics makes topics where they are missing: the task may be there before the first node. What could be better
 // about them is for doctor to say.
-func (j *job) ensure(ctx context.Context, s *cli.Session) error {
+func makeTopics(ctx context.Context, s *cli.Session, types []string) error {
 	cfg := s.Kafka
 	cfg.Log = nil
 	admin, err := kafkaqueue.OpenAdmin(cfg)
@@ -74,7 +74,7 @@ func (j *job) ensure(ctx context.Context, s *cli.Session) error {
 	defer admin.Close()
 	ctx, cancel := context.WithTimeout(ctx, ensureTime)
 	defer cancel()
-	return admin.Ensure(ctx, j.types)
+	return admin.Ensure(ctx, types)
 }
 
 // refused says what to do about a task that is not known to be accepted.
