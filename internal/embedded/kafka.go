@@ -36,7 +36,13 @@ func (s *Servers) startKafka(ctx context.Context, options Options) error {
 			ports = append(ports, memoryPort+len(ports))
 		}
 		settings = append(settings, kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.ListenFn(network.Listen))
-		s.KafkaDialer = network.DialContext
+		s.KafkaDialer = func(ctx context.Context, kind, addr string) (net.Conn, error) {
+			conn, err := network.DialContext(ctx, kind, addr)
+			if err != nil {
+				return nil, err
+			}
+			return newReadAhead(conn), nil
+		}
 	} else {
 		settings = append(settings, kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) {
 			return listen(ctx, options.KafkaAddr)

@@ -224,7 +224,7 @@ func (o *observer) look(ctx context.Context) {
 
 func (o *observer) committedNow() map[place]int64 {
 	committed := map[place]int64{}
-	for _, group := range []string{"offline-nodes." + o.w.typ(), "offline-nodes.retry.router"} {
+	for _, group := range o.w.groups() {
 		info := o.w.servers.Broker.GroupInfo(group)
 		if info == nil {
 			continue

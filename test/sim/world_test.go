@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/offline-nodes/offline-nodes/internal/embedded"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
@@ -232,6 +234,7 @@ type member struct {
 	traps   map[string]trap
 	leaving bool
 	crashed atomic.Bool
+	gone    atomic.Bool // it could not start
 }
 
 // trap is what happens when a node takes a named step for the n-th time.
@@ -252,7 +255,9 @@ func (w *world) join() *member {
 		options = append(options, task.Guarded())
 	}
 	mux.Register(w.typ(), task.WorkerFunc(m.work), options...)
-	cfg := node.Config{Name: m.name, Kafka: w.kafka(m.link), Claims: w.claims(m.link), Workers: mux, Grace: grace, Log: slog.New(w.obs.logs(m))}
+	queue := w.kafka(m.link)
+	queue.ClientID = m.name
+	cfg := node.Config{Name: m.name, Kafka: queue, Claims: w.claims(m.link), Workers: mux, Grace: grace, Log: slog.New(w.obs.logs(m))}
 	if w.options.Deaf {
 		cfg.Log = nil
 	}
@@ -265,7 +270,15 @@ func (w *world) join() *member {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	go func() { m.done <- m.svc.Run(ctx) }()
+	go func() {
+		err := m.svc.Run(ctx)
+		if err != nil && strings.Contains(err.Error(), "open redis: READONLY") { // as documented; whoever runs it starts it again
+			m.gone.Store(true)
+			m.link.kill()
+			w.replace(5 * time.Second)
+		}
+		m.done <- err
+	}()
 	return m
 }
 
@@ -303,6 +316,41 @@ func (m *member) crash() {
 	m.link.kill()
 	m.w.obs.crashed(m)
 	m.stop()
+	m.w.calls.Go(func() {
+		time.Sleep(sessionTimeout)
+		m.w.expire(m.name)
+	})
+}
+
+// sessionTimeout of a node's group members.
+const sessionTimeout = 10 * time.Second
+
+// expire removes a dead process from its groups. The broker does so itself,
+// but for members that die while they join: these kfake keeps for ever.
+func (w *world) expire(clientID string) {
+	for _, group := range w.groups() {
+		info := w.servers.Broker.GroupInfo(group)
+		if info == nil {
+			continue
+		}
+		r := kmsg.NewPtrLeaveGroupRequest()
+		r.Group = group
+		for _, x := range info.Members {
+			if x.ClientID == clientID {
+				member := kmsg.NewLeaveGroupRequestMember()
+				member.MemberID = x.MemberID
+				r.Members = append(r.Members, member)
+			}
+		}
+		if len(r.Members) > 0 {
+			_, _ = r.RequestWith(context.Background(), w.raw) // gone already is fine
+		}
+	}
+}
+
+// groups are the consumer groups of the nodes.
+func (w *world) groups() []string {
+	return []string{"offline-nodes." + w.typ(), "offline-nodes.retry.router"}
 }
 
 // leave drains the node as SIGTERM does.
@@ -325,7 +373,7 @@ func (w *world) alive() (list []*member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.members {
-		if !m.crashed.Load() && !m.isLeaving() {
+		if !m.crashed.Load() && !m.gone.Load() && !m.isLeaving() {
 			list = append(list, m)
 		}
 	}
@@ -377,7 +425,7 @@ func (w *world) stop() {
 	}
 	for _, m := range members {
 		err := <-m.done
-		if err != nil && !m.crashed.Load() && !m.isLeaving() && !w.obs.failed() {
+		if err != nil && !m.gone.Load() && !m.crashed.Load() && !m.isLeaving() && !w.obs.failed() {
 			w.obs.violate(I10, "node %s: %v", m.name, err)
 		}
 	}
