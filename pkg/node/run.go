@@ -148,7 +148,8 @@ func (l *lane) execute(r *record) {
 	run.mu.Lock()
 	run.started = started
 	run.mu.Unlock()
-	if !l.def.Guarded && run.unconfirmed(started) > l.svc.claims.Config().Trust { // the process stood still meanwhile
+	// The process stood still meanwhile: a guarded run may go on without its lease, but not begin.
+	if run.unconfirmed(started) > l.svc.claims.Config().Trust {
 		run.stop(task.ErrLeaseUnknown, started)
 	}
 	err := context.Cause(run.ctx) // already told to stop while it waited
