@@ -15,8 +15,9 @@ const (
 	// maxRounds ends a force merge that does not come to an end beside other writers. They are counted over all runs.
 	maxRounds = 100
 
-	// maxRoundMerges bounds the children of one round, and so the checkpoint that names their inputs.
+	// maxRoundMerges bounds the children of one round, maxRoundInputs what the checkpoint names of them.
 	maxRoundMerges = 500
+	maxRoundInputs = 3000
 )
 
 // force is where a force merge stands: its checkpoint.
@@ -94,7 +95,10 @@ func (f *force) plan(m shard.Manifest, p ForceParams) bool {
 		merges = PlanExpunge(segments)
 		f.Expunged = len(merges) <= maxRoundMerges
 	}
-	merges = merges[:min(len(merges), maxRoundMerges)]
+	merges = bounded(merges)
+	f.Own = slices.DeleteFunc(f.Own, func(id uint64) bool {
+		return !slices.ContainsFunc(segments, func(s shard.Segment) bool { return s.ID == id })
+	})
 	f.Generation, f.Merges, f.Bytes = m.Generation, nil, 0
 	for _, inputs := range merges {
 		ids := make([]uint64, len(inputs))
@@ -108,6 +112,17 @@ func (f *force) plan(m shard.Manifest, p ForceParams) bool {
 		f.Result.Rounds++
 	}
 	return len(merges) > 0
+}
+
+// bounded returns the merges that one round may have: the first of them.
+func bounded(merges [][]shard.Segment) [][]shard.Segment {
+	inputs := 0
+	for i, m := range merges {
+		if inputs += len(m); i == maxRoundMerges || inputs > maxRoundInputs {
+			return merges[:i]
+		}
+	}
+	return merges
 }
 
 // scope returns the segments that the force merge is about.

@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -220,6 +221,38 @@ func TestAForceMergeDoesNotGoOnForEver(t *testing.T) {
 	r := tasktest.Run(t.Context(), newFleet(t, f).mux, ForceType, ForceParams{Shard: "books/0", MaxSegments: 1}, tasktest.Checkpoint(late))
 	require.Equal(t, tasktest.DeadLetter, r.Outcome)
 	require.ErrorContains(t, r.Err, "after 100 rounds")
+}
+
+func TestACheckpointHasRoomForVeryManySegments(t *testing.T) {
+	t.Parallel()
+	for _, atOnce := range []int{DefaultAtOnce, MaxInputs} {
+		m := shard.Manifest{Shard: "books/0", Generation: 7, NextSegment: 1_000_000_000}
+		add := func() uint64 {
+			m.Segments = append(m.Segments, shard.Segment{ID: m.NextSegment, Docs: 1, Live: 1, Bytes: 1})
+			m.NextSegment++
+			return m.NextSegment - 1
+		}
+		for range 8000 {
+			add()
+		}
+		f, p := force{}, ForceParams{Shard: m.Shard, MaxSegments: 1, AtOnce: atOnce}
+		for f.plan(m, p) {
+			require.NoError(t, (&task.Execution{}).Checkpoint(f))
+			require.LessOrEqual(t, f.Result.Rounds, 10)
+			merged := map[uint64]bool{}
+			for _, inputs := range f.Merges {
+				for _, id := range inputs {
+					merged[id] = true
+				}
+			}
+			m.Segments = slices.DeleteFunc(m.Segments, func(s shard.Segment) bool { return merged[s.ID] })
+			for range f.Merges {
+				f.Own = append(f.Own, add())
+			}
+			f.Merges = nil
+		}
+		require.Len(t, m.Segments, 1)
+	}
 }
 
 func TestForceParams(t *testing.T) {
