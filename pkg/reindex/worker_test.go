@@ -234,3 +234,24 @@ func TestConflictsAreCounted(t *testing.T) {
 		require.JSONEq(t, fmt.Sprintf(`{"title":%q,"n":3}`, title), is["doc-3"])
 	}
 }
+
+// TestTwoParentsAgreeOnWhatIsPinned has another run, that has looked earlier, pin its generation right before this one would.
+func TestTwoParentsAgreeOnWhatIsPinned(t *testing.T) {
+	w := newWorld(t, 5)
+	pinned := w.newest(t)
+	w.source.write(map[string]string{"doc-3": `{"title":"new"}`}, "doc-4")
+	body, err := pinned.Encode()
+	require.NoError(t, err)
+	earlier := false
+	w.fleet.cfg.Store = disturbed{w.store, func(key string) {
+		if !earlier && strings.HasSuffix(key, "/source/0000.json") {
+			earlier = true
+			require.NoError(t, w.store.Create(t.Context(), key, body))
+		}
+	}}
+	_, err = w.fleet.do(t, "again", reindex.Params{Source: "books", Target: "books"})
+	require.NoError(t, err)
+	require.True(t, earlier)
+	is, _ := contents(t, w.store, w.cache, "books")
+	require.Equal(t, w.source.model, is)
+}
