@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,8 +105,9 @@ func (w *world) apply(m *model, next shard.Manifest) {
 		var p reindex.Params
 		require.NoError(w.t, json.Unmarshal(j.Params, &p))
 		w.switched[by] = true
-		if len(p.Mapping) > 0 {
-			c.mapping = p.Mapping
+		if c.mapping = p.Mapping; len(p.Mapping) == 0 { // then it is one that the shard had while the task was there
+			c.mapping = next.Mapping
+			require.True(w.t, slices.ContainsFunc(m.history, func(h change) bool { return string(h.mapping) == string(next.Mapping) }))
 		}
 	}
 	m.set(next.Generation, c)

@@ -39,6 +39,7 @@ type told struct {
 }
 
 func (t told) Errorf(format string, args ...any) {
+	t.w.failed = true
 	t.w.logf(format, args...)
 	t.check.Errorf(format, args...)
 }
@@ -67,6 +68,7 @@ type world struct {
 	writes    int
 	depth     int // of runs within runs
 	story     []string
+	failed    bool
 	broken    any // what a check within a run panicked with
 	counts    map[string]int
 }
