@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
+	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
@@ -48,8 +49,10 @@ func (f family) Submit(ctx context.Context, children []task.Submission) error {
 		deliveries[i] = task.Delivery{Envelope: c.Envelope, Params: c.Params}
 		deliveries[i].TraceParent, deliveries[i].TraceState = f.of.run.traceParent, f.of.run.traceState
 	}
-	if err := errors.Join(f.svc.queue.Submit(ctx, deliveries)...); err != nil {
-		return fmt.Errorf("a node of the children's types makes their topics: %w", err)
+	if err := errors.Join(f.svc.queue.Submit(ctx, deliveries)...); errors.Is(err, kafkaqueue.ErrRefused) {
+		return fmt.Errorf("the topics of a child's type are made by the first node that runs it: %w", err)
+	} else if err != nil {
+		return err
 	}
 	notes := make([]claims.Submission, len(deliveries))
 	for i := range deliveries {

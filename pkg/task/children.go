@@ -113,7 +113,12 @@ func (x *Execution) await(ctx context.Context, children []Child, strict bool) ([
 // plan encodes the children's parameters and names them.
 func (x *Execution) plan(children []Child) (submissions []Submission, ids []string, err error) {
 	submissions, ids = make([]Submission, len(children)), make([]string, len(children))
+	named := make(map[string]bool, len(children))
 	for i, c := range children {
+		if named[c.Name] {
+			return nil, nil, fmt.Errorf("%w: two children with the name %q", ErrInvalid, c.Name)
+		}
+		named[c.Name] = true
 		ids[i] = x.ID + "/" + c.Name
 		options := append([]SubmitOption{OpaqueID(x.OpaqueID)}, c.Options...)
 		if submissions[i], err = NewSubmission(c.Type, c.Params, append(options, ID(ids[i]))...); err != nil {
