@@ -21,6 +21,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
+	dynamic "github.com/offline-nodes/offline-nodes/pkg/settings"
 	"github.com/offline-nodes/offline-nodes/pkg/snapshot"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -57,13 +58,18 @@ func run(ctx context.Context, settings *config.Settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
-	service, err := service(ctx, settings, name, tel)
+	live, err := dynamicSettings()
+	if err != nil {
+		return err
+	}
+	service, err := service(ctx, settings, live, name, tel)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { runSchedules(ctx, settings, name, tel) })
+	beside.Go(func() { follow(ctx, settings, live, tel) })
 	defer beside.Wait()
 	defer stop()
 	if settings.Admin.Listen == "" {
@@ -97,8 +103,8 @@ func serve(ctx context.Context, service *node.Service) error {
 }
 
 // service is the node that the settings describe.
-func service(ctx context.Context, settings *config.Settings, name string, tel *telemetry.Telemetry) (*node.Service, error) {
-	mux, err := workers(ctx, settings, tel.Meter())
+func service(ctx context.Context, settings *config.Settings, live *dynamic.Values, name string, tel *telemetry.Telemetry) (*node.Service, error) {
+	mux, err := workers(ctx, settings, live, tel.Meter())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +120,7 @@ func service(ctx context.Context, settings *config.Settings, name string, tel *t
 }
 
 // workers are the task types that this program knows. Merges need a store.
-func workers(ctx context.Context, settings *config.Settings, meter metric.Meter) (*task.Mux, error) {
+func workers(ctx context.Context, settings *config.Settings, live *dynamic.Values, meter metric.Meter) (*task.Mux, error) {
 	mux := task.NewMux()
 	probe.Register(mux)
 	cfg, err := settings.Store.Config()
@@ -138,7 +144,9 @@ func workers(ctx context.Context, settings *config.Settings, meter metric.Meter)
 	}
 	return mux, errors.Join(
 		merge.Register(mux, store, settings.Node.Scratch()),
-		reindex.RegisterWith(mux, reindex.Config{Store: store, Scratch: settings.Node.Scratch(), Node: name}),
+		reindex.RegisterWith(mux, reindex.Config{
+			Store: store, Scratch: settings.Node.Scratch(), Node: name, Rate: reindex.RateIn(live),
+		}),
 		snapshot.Register(mux, snapshot.Config{Store: store, Repository: repository, Scratch: settings.Node.Scratch(), Node: name}),
 		remotegc.Register(mux, garbage.Config(store, meter)),
 	)

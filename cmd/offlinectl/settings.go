@@ -15,6 +15,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/cli"
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
+	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
 
@@ -22,7 +23,9 @@ import (
 const setTime = 10 * time.Second
 
 // definitions are the dynamic settings of all programs.
-func definitions() []settings.Definition { return datanode.Definitions() }
+func definitions() []settings.Definition {
+	return slices.Concat(datanode.Definitions(), reindex.Definitions())
+}
 
 func dynamicSettings(std *cli.IO) *cobra.Command {
 	return cli.Group("settings", "Show and change what all processes follow while they run",
