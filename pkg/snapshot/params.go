@@ -73,9 +73,6 @@ type ShardParams struct {
 	Snapshot   string `json:"snapshot"`
 	Shard      string `json:"shard"`
 	Repository bool   `json:"repository,omitempty"`
-
-	// Base are earlier snapshots in the repository. What they brought is not copied again.
-	Base []string `json:"base,omitempty"`
 }
 
 // Validate reports every mistake at once.

@@ -207,8 +207,12 @@ func (c *copying) readBase(ctx context.Context) (map[string]held, error) {
 	if err != nil {
 		return nil, err
 	}
+	names, err := c.worker.base(ctx)
+	if err != nil {
+		return nil, err
+	}
 	base := map[string]held{}
-	for _, name := range c.x.Params.Base {
+	for _, name := range names {
 		m, by, err := c.basePart(ctx, name)
 		if err != nil {
 			if ctx.Err() != nil {

@@ -70,11 +70,6 @@ func (w *worker) home(repository bool) (remotestore.Store, error) {
 	return w.Repository, nil
 }
 
-// plan is the checkpoint of a snapshot to the repository: what its children are told that parameters do not say.
-type plan struct {
-	Base []string `json:"base"`
-}
-
 func (w *worker) snapshot(ctx context.Context, x *task.Run[Params]) error {
 	home, err := w.home(x.Params.Repository)
 	if err != nil {
@@ -127,20 +122,10 @@ func (w *worker) begin(ctx context.Context, x *task.Run[Params], home remotestor
 
 // take waits for the parts of a snapshot and completes it.
 func (w *worker) take(ctx context.Context, x *task.Run[Params], home remotestore.Store, d Document) (Document, error) {
-	var p plan
-	if resumed, _ := x.Resume(&p); x.Params.Repository && !resumed {
-		var err error
-		if p.Base, err = w.base(ctx); err != nil {
-			return d, err
-		}
-		if err := x.Checkpoint(p); err != nil {
-			return d, err
-		}
-	}
 	children := make([]task.Child, 0, len(x.Params.Shards))
 	for _, s := range x.Params.Shards {
 		children = append(children, task.Child{Name: slug(s), Type: ShardType, Params: ShardParams{
-			Snapshot: d.Snapshot, Shard: s, Repository: x.Params.Repository, Base: p.Base,
+			Snapshot: d.Snapshot, Shard: s, Repository: x.Params.Repository,
 		}})
 	}
 	states, err := x.Await(ctx, children...)

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -261,6 +262,31 @@ func TestACopyGoesOn(t *testing.T) {
 			require.Len(t, w.contents(t, "copy"), len(want))
 		})
 	}
+}
+
+// A node may die between the submission of the children and the beat that keeps a checkpoint, and another snapshot be
+// completed before the next run: that must plan the same children.
+func TestAnotherSnapshotDoesNotChangeThePlan(t *testing.T) {
+	t.Parallel()
+	w := filled(t)
+	var child task.ChildState
+	asked := tasktest.Children(func(s task.Submission) *task.ChildState {
+		if child.Status == 0 {
+			return nil
+		}
+		child = *state(tasktest.Run(t.Context(), w.mux, s.Type, s.Params, tasktest.ID(s.ID), tasktest.AllocationID(100)))
+		return &child
+	})
+	params := Params{Snapshot: "tuesday", Shards: []string{"books/0"}, Repository: true}
+	first := tasktest.Run(t.Context(), w.mux, Type, params, tasktest.ID("snapshot-1"), asked)
+	require.Equal(t, tasktest.Waiting, first.Outcome, "%v", first.Err)
+	w.succeeds(t, Type, Params{Snapshot: "monday", Shards: both, Repository: true})
+	child.Status = task.Unassigned // its turn
+	second := first.Again(t.Context(), tasktest.Checkpoint(json.RawMessage(nil)))
+	require.Equal(t, tasktest.Success, second.Outcome, "%v", second.Err)
+	var result Result
+	require.NoError(t, second.ReadResult(&result))
+	require.Zero(t, result.Copied, "monday brought all")
 }
 
 // begin runs a parent up to where it waits.
