@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
+	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -131,6 +132,12 @@ func (n *Node) listen(ctx context.Context) {
 
 // heard takes an event as a hint to look: what counts is in the store. So it never fails.
 func (n *Node) heard(_ context.Context, e task.Event) error {
+	if e.Type == reindex.Type {
+		for _, sh := range n.Shards() {
+			poke(sh.look)
+		}
+		return nil
+	}
 	if e.Type != merge.Type && e.Type != merge.ForceType {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
+	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
 func one(id string) []datanode.Op {
@@ -55,6 +56,29 @@ func TestWritesWaitForATaskThatAsksToCommitFirst(t *testing.T) {
 	doc, err := sh.Get(t.Context(), "2")
 	require.NoError(t, err)
 	require.JSONEq(t, `{"title":"moon"}`, string(doc.Source))
+}
+
+// TestTheEndOfAReindexIsHeard has a node that would look for it a minute later.
+func TestTheEndOfAReindexIsHeard(t *testing.T) {
+	t.Parallel()
+	store, q := remotestore.NewMemory(), newQueue()
+	n := start(t, datanode.Config{Store: store, Queue: q, Poll: time.Minute})
+	sh, _, err := n.Create(t.Context(), "books", datanode.Settings{})
+	require.NoError(t, err)
+	s, err := shard.Open(store, "books")
+	require.NoError(t, err)
+	m, err := s.Commit(t.Context(), func(cur shard.Manifest) (shard.Manifest, error) {
+		return shard.Commit(cur, shard.Change{Writer: shard.Writer{Task: "reindex-7", AllocationID: 1}})
+	})
+	require.NoError(t, err)
+	eventually(t, func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, handle := range q.listeners {
+			_ = handle(t.Context(), task.Event{TaskID: "reindex-7", Type: reindex.Type, Status: task.Success})
+		}
+		return sh.Stats().Generation == m.Generation
+	}, "it is looked for")
 }
 
 func TestAReindexIsSubmitted(t *testing.T) {
