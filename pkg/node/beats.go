@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -119,14 +120,53 @@ func (b *beats) due(now time.Time) (due []*record, calls []claims.Beat) {
 	for r, run := range b.runs {
 		if report, ok := run.due(now, b.svc.claims.Config().Beat); ok {
 			due = append(due, r)
-			calls = append(calls, claims.Beat{
-				ID: r.ID, Lease: run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
-				ParamsHash: r.hash, NotBefore: r.NotBefore, Active: report.Active,
-				Reset: run.advanced(report), Info: b.svc.info(r, report).Encode(),
-			})
+			calls = append(calls, b.of(r, report))
 		}
 	}
 	return due, calls
+}
+
+func (b *beats) of(r *record, report task.Report) claims.Beat {
+	run := r.run
+	return claims.Beat{
+		ID: r.ID, Lease: run.lease, Replay: r.Replay, Attempt: r.Attempt, Hop: int(r.hop.Load()),
+		ParamsHash: r.hash, NotBefore: r.NotBefore, Active: report.Active,
+		Reset: run.advanced(report), Info: b.svc.info(r, report).Encode(),
+	}
+}
+
+// save beats at once for a run whose newest checkpoint no beat has carried,
+// and returns when it is kept. It is called by the run's worker.
+func (b *beats) save(ctx context.Context, r *record) error {
+	for {
+		held, unsaved := r.run.hold()
+		if held {
+			break
+		}
+		if !unsaved {
+			return nil
+		}
+		select { // another beat is under way
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	defer b.quiet(r)
+	asked := time.Now()
+	answers, err := b.svc.claims.Beat(ctx, []claims.Beat{b.of(r, r.run.execution.Report())})
+	if err != nil {
+		return fmt.Errorf("keep the checkpoint: %w", err)
+	}
+	b.answered(r, answers[0], asked)
+	switch answers[0].Verdict {
+	case claims.Lost:
+		return task.ErrLeaseLost
+	case claims.Unknown:
+		return fmt.Errorf("keep the checkpoint: %w", answers[0].Err)
+	case claims.Kept, claims.KeptCancel:
+	}
+	return nil
 }
 
 func (b *beats) answered(r *record, a claims.BeatAnswer, asked time.Time) {

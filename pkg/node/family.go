@@ -39,11 +39,16 @@ func (f family) States(ctx context.Context, ids []string) ([]*task.ChildState, e
 	return states, nil
 }
 
-// Submit publishes the children and then creates their states, as a client
-// does: Kafka has them, so an error of Redis is none.
+// Submit keeps the checkpoint first, if the worker has set one: children of a
+// plan that is forgotten would stand in the way of the next one. Then it publishes the
+// children and creates their states, as a client does: Kafka has them, so an error of
+// Redis is none.
 func (f family) Submit(ctx context.Context, children []task.Submission) error {
 	ctx, cancel := context.WithTimeout(ctx, familyTimeout)
 	defer cancel()
+	if err := f.svc.beats.save(ctx, f.of); err != nil {
+		return err
+	}
 	deliveries := make([]task.Delivery, len(children))
 	for i, c := range children {
 		deliveries[i] = task.Delivery{Envelope: c.Envelope, Params: c.Params}
@@ -54,6 +59,7 @@ func (f family) Submit(ctx context.Context, children []task.Submission) error {
 	} else if err != nil {
 		return err
 	}
+	f.svc.cfg.reach("children.submitted")
 	notes := make([]claims.Submission, len(deliveries))
 	for i := range deliveries {
 		d := &deliveries[i]

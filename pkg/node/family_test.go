@@ -164,6 +164,44 @@ func TestCancellingAParentCancelsItsDescendants(t *testing.T) {
 	})
 }
 
+// Found by a shard's whole life: a parent died before the beat that was to
+// carry its plan, and its next run planned other children.
+func TestAPlanIsKeptBeforeItsChildrenAreSubmitted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
+		var kept []byte
+		n := w.node("n1", func(ctx context.Context, x *task.Execution) error {
+			if x.ID != "a" {
+				return nil
+			}
+			var plan int64
+			if ok, err := x.Resume(&plan); err != nil {
+				return err
+			} else if !ok {
+				plan = x.AllocationID
+				if err := x.Checkpoint(plan); err != nil {
+					return err
+				}
+			}
+			_, err := x.Await(ctx, task.Child{Name: "0", Type: "work", Params: plan})
+			return err
+		}, func(c *Config) {
+			c.Reached = func(step string) {
+				if step == "children.submitted" {
+					state, err := w.client.State(context.Background(), "a")
+					if err == nil {
+						kept = state.Checkpoint
+					}
+				}
+			}
+		})
+		_, err := w.client.Submit(t.Context(), "work", nil, task.ID("a"))
+		require.NoError(t, err)
+		require.Equal(t, task.Success, w.outcome("a", time.Minute).Status)
+		require.NotEmpty(t, kept)
+		require.NoError(t, n.end())
+	})
+}
+
 // A parent that waits for hours neither pins its offset nor dies with its node
 // or with Redis.
 func TestAParentWaitsThroughCrashesAndAnEmptiedRedis(t *testing.T) {

@@ -66,11 +66,24 @@ func (r *run) due(now time.Time, every time.Duration) (task.Report, bool) {
 	defer r.mu.Unlock()
 	since := now.Sub(r.asked)
 	first := report.Active && !r.beaten && since >= every/5
-	if r.ended || since < every && !first {
+	if r.ended || r.beating || since < every && !first {
 		return report, false
 	}
 	r.beating = true
 	return report, true
+}
+
+// hold marks the run as beating, unless it is; unsaved tells that its worker
+// has set a checkpoint since the last beat that was kept.
+func (r *run) hold() (held, unsaved bool) {
+	report := r.execution.Report()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.beating || report.Checkpointed == r.checkpointed {
+		return false, report.Checkpointed > r.checkpointed
+	}
+	r.beating = true
+	return true, true
 }
 
 // advanced tells whether the worker has set a checkpoint since the last beat
