@@ -253,7 +253,7 @@ func (c *Client) tellAll(ctx context.Context, events []*task.Event) []error {
 			answers[i] <- nil
 			continue
 		}
-		c.producer.Event(*e, func(err error) { answers[i] <- err })
+		c.producer.Event(*e, func(err error) { answers[i] <- err }) //nolint:contextcheck // whatever ends ctx, the event goes out
 	}
 	errs := make([]error, len(events))
 	for i := range answers {
