@@ -59,7 +59,7 @@ SEEDS ?= 200
 SEED  ?= 1
 .PHONY: sim
 sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, SEED=1: the first)
-	go test $(TAGS) -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
+	SIM=1 go test $(TAGS) -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
 
 # IMAGES=local takes the images that `make images` made; without it, the usual public ones are to be there already.
 ifeq ($(IMAGES),local)

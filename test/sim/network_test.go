@@ -8,9 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -32,12 +30,10 @@ const (
 	deaf           // requests arrive, answers do not
 )
 
-// errDead refuses what a dead process tries at the object store.
-var errDead = errors.New("the process is dead")
-
-// errRefused is what a network says: clients pause after such an error, and
-// after others they may not.
-var errRefused error = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+var (
+	errCut  = errors.New("connection cut by the simulation")
+	errDead = errors.New("the process is dead")
+)
 
 // link is everything that one process sends and receives.
 type link struct {
@@ -58,14 +54,16 @@ func (l *link) to(s side) func(ctx context.Context, network, address string) (ne
 		dead, f := l.dead, l.fates[s]
 		l.mu.Unlock()
 		switch {
-		case dead, f == refused:
-			return nil, errRefused
+		case dead:
+			return nil, errDead
+		case f == refused:
+			return nil, errCut
 		case f != delivered:
 			select {
 			case <-ctx.Done():
 			case <-time.After(3 * time.Second):
 			}
-			return nil, errRefused
+			return nil, errCut
 		}
 		inner, err := l.dial[s](ctx, network, address)
 		if err != nil {
@@ -76,7 +74,7 @@ func (l *link) to(s side) func(ctx context.Context, network, address string) (ne
 		defer l.mu.Unlock()
 		if l.dead {
 			inner.Close()
-			return nil, errRefused
+			return nil, errDead
 		}
 		l.conns[c] = struct{}{}
 		return c, nil
@@ -212,7 +210,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	case silent:
 		return len(b), nil
 	case refused:
-		return 0, net.ErrClosed
+		return 0, errCut
 	default:
 		return c.Conn.Write(b)
 	}
