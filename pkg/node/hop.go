@@ -23,8 +23,8 @@ func (l *lane) raise(ctx context.Context, r *record, notBefore time.Time) {
 	switch {
 	case err != nil: // no hops while Redis is away
 		l.askAgain(r, time.Second)
-	case a.Superseded:
-		l.askAgain(r, 0)
+	case a.Superseded: // a pause: while the task runs, a claim says that it is held
+		l.askAgain(r, time.Second)
 	default:
 		l.svc.effects.hop(r, nextHop(r, a, notBefore), mark{allocation: a.AllocationID, needed: true})
 	}
