@@ -49,7 +49,7 @@ const (
 	Owed
 	// Settled: the task ended at this replay and that is published. Finish the record.
 	Settled
-	// Superseded: a newer record of the task is on its way. Finish this one.
+	// Superseded: a newer record of the task is on its way, or runs. Finish this one.
 	Superseded
 	// Early: its time comes in Answer.Wait.
 	Early

@@ -56,6 +56,23 @@ func TestRaiseHop(t *testing.T) {
 			f.grant("call", record.at(0, 2, 0))
 			require.True(f.t, f.hop(record.hop("")).Superseded)
 		}},
+		{"supersedes what is older, although the task runs on", func(f *fixture) {
+			a := f.grant("call", record)
+			h := f.hop(record.hop(a.Lease))
+			require.Equal(f.t, Held, f.claim("other", "call2", record).Verdict, "until its copy is published")
+			require.NoError(f.t, f.Published(f.ctx(), []Mark{{ID: "t", Attempt: 1, Hop: 1, AllocationID: h.AllocationID, Status: task.Unassigned}}))
+			require.Equal(f.t, Superseded, f.claim("other", "call3", record).Verdict)
+			require.Equal(f.t, Held, f.claim("other", "call4", record.at(0, 1, 1)).Verdict, "the copy waits for the lease")
+			b := record.beat(a.Lease)
+			b.Hop = 1
+			require.Equal(f.t, Kept, f.beat(b), "and nothing of that is the holder's business")
+		}},
+		{"supersedes an older attempt and replay, although the task runs on", func(f *fixture) {
+			f.grant("call", record.at(1, 2, 0))
+			require.Equal(f.t, Superseded, f.claim("other", "call2", record.at(1, 1, 3)).Verdict)
+			require.Equal(f.t, Superseded, f.claim("other", "call3", record.at(0, 4, 0)).Verdict)
+			require.Equal(f.t, Held, f.claim("other", "call4", record.at(1, 2, 0)).Verdict)
+		}},
 		{"superseded: it ended", func(f *fixture) {
 			f.settle(record.settle(f.grant("call", record).Lease, task.Success))
 			require.True(f.t, f.hop(record.hop("")).Superseded)

@@ -23,7 +23,7 @@ func (l *lane) raise(ctx context.Context, r *record, notBefore time.Time) {
 	switch {
 	case err != nil: // no hops while Redis is away
 		l.askAgain(r, time.Second)
-	case a.Superseded: // a pause: while the task runs, a claim says that it is held
+	case a.Superseded: // a pause: a claim says that it is held while the task runs and the newer copy is not known to be published
 		l.askAgain(r, time.Second)
 	default:
 		l.svc.effects.hop(r, nextHop(r, a, notBefore), mark{allocation: a.AllocationID, needed: true})

@@ -38,6 +38,7 @@ var runs = []run{
 	{model: "queue", defines: "AGAIN REVOKES=0 REDELIVERIES=0", long: true},
 	{model: "queue", defines: "REDRIVE FLUSHES=1 REVOKES=0 REDELIVERIES=0", long: true},
 	{model: "queue", mutant: "SUPERSEDED_FIRST"},
+	{model: "queue", mutant: "SUPERSEDED_WHILE_OWED", defines: "DETACHES=1 REDELIVERIES=0 REVOKES=0", long: true},
 	{model: "queue", mutant: "TERMINAL_NOT_OWED"},
 	{model: "queue", mutant: "PUT_BACK_ANY", long: true},
 	{model: "queue", mutant: "EVENT_BEFORE_LETTER", defines: "FLUSHES=1 REVOKES=0"},

@@ -135,11 +135,18 @@ inline judge() {
 #else
 #define CONFLICT_SEEN CONFLICTING
 #endif
+/* Of what runs, an older record is superseded as soon as the newer one is known to be published. */
+#ifdef M_SUPERSEDED_WHILE_OWED
+#define OUTDATED (s_order != 0 && order[r] < s_order)
+#else
+#define OUTDATED (s_order != 0 && order[r] < s_order && !s_owed)
+#endif
 inline claim() {
   if
   :: FORGETFUL -> answer = COLD
   :: !FORGETFUL && CONFLICT_SEEN -> answer = CONFLICTS
-  :: !FORGETFUL && !CONFLICT_SEEN && lease != 0 -> answer = HELD
+  :: !FORGETFUL && !CONFLICT_SEEN && lease != 0 && OUTDATED -> answer = DONE
+  :: !FORGETFUL && !CONFLICT_SEEN && lease != 0 && !OUTDATED -> answer = HELD
   :: !FORGETFUL && !CONFLICT_SEEN && lease == 0 -> judge()
   fi
 }

@@ -74,7 +74,7 @@ var mutants = []struct {
 	{
 		name:    "a lease is no obstacle",
 		steps:   []Step{submit(0, "minutes")},
-		Options: lua(`if sub(lease, 1, #who) ~= who then return held(i) end`, ``),
+		Options: lua(`if sub(lease, 1, #who) ~= who then`, `if false then`),
 		want:    []string{I2},
 	},
 	{

@@ -73,7 +73,10 @@ local function claim(i)
     end
   end
   if lease then
-    if sub(lease, 1, #who) ~= who then return held(i) end
+    if sub(lease, 1, #who) ~= who then
+      if state and order < s_order and sub(state, 3, 3) == '1' then return 'p' end
+      return held(i)
+    end
     if state and sub(lease, -14) == id and (status == '2' or status == '3') then return 'G' .. state end
     call('DEL', KEYS[E + i]) -- the first call was cut short before it wrote the state
   end
