@@ -22,6 +22,12 @@ type ListenerConfig struct {
 	Group string
 	// Latest starts a new group at the end of the topic; default its start.
 	Latest bool
+	// Since starts a new group at the first event that was published at or
+	// after this time, however often and however late its members join; zero:
+	// as Latest says.
+	Since time.Time
+	// Repeats hands over repeated events, too: for those who count them.
+	Repeats bool
 	// Remember is how many (task id, replay) are kept to drop repeated events.
 	// Default 65536.
 	Remember int
@@ -31,8 +37,9 @@ type ListenerConfig struct {
 // event of a (task id, replay) is the outcome; later ones are dropped as far
 // back as it remembers.
 type Listener struct {
-	member *member
-	seen   *memory
+	member  *member
+	seen    *memory
+	repeats bool
 }
 
 // NewListener does not connect yet.
@@ -52,14 +59,17 @@ func NewListener(cfg Config, lc ListenerConfig) (*Listener, error) {
 	}
 	cfg = cfg.withDefaults()
 	var options []kgo.Opt
-	if lc.Latest {
+	switch {
+	case !lc.Since.IsZero():
+		options = append(options, kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(lc.Since.UnixMilli())))
+	case lc.Latest:
 		options = append(options, kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()))
 	}
 	m, err := newMember(cfg, cfg.Prefix+lc.Group, []string{names{cfg.Prefix}.results()}, Hooks{}, options...)
 	if err != nil {
 		return nil, fmt.Errorf("listener of group %s: %w", lc.Group, err)
 	}
-	return &Listener{member: m, seen: newMemory(lc.Remember)}, nil
+	return &Listener{member: m, seen: newMemory(lc.Remember), repeats: lc.Repeats}, nil
 }
 
 // Run calls handle for each event, one at a time and in the order of each
@@ -122,7 +132,7 @@ func (l *Listener) batch(ctx context.Context, b batch, handle func(context.Conte
 // event hands e over until that succeeds; the error is ctx's.
 func (l *Listener) event(ctx context.Context, e task.Event, handle func(context.Context, task.Event) error) error {
 	key := remembered{e.TaskID, e.Replay}
-	if l.seen.has(key) {
+	if !l.repeats && l.seen.has(key) {
 		return nil
 	}
 	for pause := handlePauseLeast; ; pause = min(2*pause, handlePauseMost) {

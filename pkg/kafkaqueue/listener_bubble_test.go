@@ -89,6 +89,23 @@ func TestAListenerHearsEachOutcomeOnce(t *testing.T) {
 	})
 }
 
+func TestAListenerThatCountsRepeatsStartsAtATime(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.topics()
+		p := w.producer()
+		w.event(p, "before", 0)
+		time.Sleep(time.Minute)
+		since := time.Now()
+		w.event(p, "a", 0)
+		w.event(p, "a", 0)
+		l := w.listener(ListenerConfig{Group: "auditors", Since: since, Latest: true, Repeats: true}, accept)
+		w.eventually(time.Minute, func() bool { return len(l.got()) == 2 }, "what came before it joined")
+		w.event(p, "a", 0)
+		w.eventually(time.Minute, func() bool { return len(l.got()) == 3 }, "what came after")
+		require.Equal(w.T, []string{"a/0", "a/0", "a/0"}, l.got())
+	})
+}
+
 func TestAHandlersErrorIsTriedAgain(t *testing.T) {
 	bubble(t, func(w *world) {
 		t := w.T
