@@ -143,8 +143,8 @@ func workers(ctx context.Context, settings *config.Settings, live *dynamic.Value
 		return nil, err
 	}
 	return mux, errors.Join(
-		merge.Register(mux, store, settings.Node.Scratch()),
-		reindex.RegisterWith(mux, reindex.Config{
+		merge.Register(mux, merge.Config{Store: store, Scratch: settings.Node.Scratch(), Node: name}),
+		reindex.Register(mux, reindex.Config{
 			Store: store, Scratch: settings.Node.Scratch(), Node: name, Rate: reindex.RateIn(live),
 		}),
 		snapshot.Register(mux, snapshot.Config{Store: store, Repository: repository, Scratch: settings.Node.Scratch(), Node: name}),

@@ -66,7 +66,7 @@ func (s *session) merger(dir string) {
 	store, err := remotestore.Open(s.T.Context(), remotestore.Config{URL: "file://" + dir})
 	require.NoError(s.T, err)
 	mux := task.NewMux()
-	require.NoError(s.T, merge.Register(mux, store, s.T.TempDir()))
+	require.NoError(s.T, merge.Register(mux, merge.Config{Store: store, Scratch: s.T.TempDir()}))
 	n, err := node.New(node.Config{Name: "node-a", Kafka: s.Kafka(), Claims: s.Claims(), Workers: mux, Grace: time.Second})
 	require.NoError(s.T, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.T.Context()))

@@ -55,9 +55,7 @@ type checkpoint struct {
 func work(ctx context.Context, run *task.Run[Params]) error {
 	p := run.Params
 	var done checkpoint
-	if _, err := run.Resume(&done); err != nil {
-		run.Log.Warn("checkpoint not readable: starting over", "error", err)
-	}
+	run.Resume(&done)
 	const step = 200 * time.Millisecond
 	for done.Ran < p.For {
 		select {

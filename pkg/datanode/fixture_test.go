@@ -245,7 +245,7 @@ type worker struct {
 func newWorker(t testing.TB, q *queue, store remotestore.Store) *worker {
 	t.Helper()
 	mux := task.NewMux()
-	require.NoError(t, merge.Register(mux, store, filepath.Join(t.TempDir(), "offline")))
+	require.NoError(t, merge.Register(mux, merge.Config{Store: store, Scratch: filepath.Join(t.TempDir(), "offline")}))
 	return &worker{queue: q, merger: mux.Lookup(merge.Type)}
 }
 

@@ -10,7 +10,7 @@ import (
 // newMerger returns the worker that offline nodes run too. Here its inputs are in the cache already.
 func newMerger(n *Node) (*task.Definition, error) {
 	mux := task.NewMux()
-	err := merge.RegisterWith(mux, merge.Config{
+	err := merge.Register(mux, merge.Config{
 		Store: n.cfg.Store, Scratch: filepath.Join(n.scratch, "merge"), Cache: n.cache, Node: n.cfg.Name,
 		Throttle: n.throttle.wrote,
 	})

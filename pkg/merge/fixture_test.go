@@ -173,7 +173,7 @@ func newNode(t testing.TB, cfg Config) *node {
 	n := &node{scratch: filepath.Join(t.TempDir(), "scratch")}
 	cfg.Scratch, cfg.Node = n.scratch, "node-1"
 	mux := task.NewMux()
-	require.NoError(t, RegisterWith(mux, cfg))
+	require.NoError(t, Register(mux, cfg))
 	n.definition = mux.Lookup(Type)
 	return n
 }

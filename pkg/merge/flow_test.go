@@ -23,7 +23,7 @@ func TestAFleetMergesTwentySegmentsToOne(t *testing.T) {
 	store := remotestore.NewMemory()
 	s, want := written(t, store, 20)
 	mux := task.NewMux()
-	require.NoError(t, merge.Register(mux, store, t.TempDir(), task.Slots(2)))
+	require.NoError(t, merge.Register(mux, merge.Config{Store: store, Scratch: t.TempDir()}, task.Slots(2)))
 	fleet := nodetest.Start(t, mux)
 
 	state := fleet.Do(merge.ForceType, merge.ForceParams{Shard: "books/0", MaxSegments: 1, AtOnce: 8}, task.ID("nightly"))
@@ -58,7 +58,7 @@ func TestACancelledForceMergeStopsItsMerges(t *testing.T) {
 	began := make(chan struct{})
 	begin := sync.OnceFunc(func() { close(began) })
 	mux := task.NewMux()
-	require.NoError(t, merge.RegisterWith(mux, merge.Config{
+	require.NoError(t, merge.Register(mux, merge.Config{
 		Store: store, Scratch: t.TempDir(), Throttle: func(ctx context.Context, _ int64) {
 			begin()
 			<-ctx.Done()

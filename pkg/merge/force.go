@@ -44,10 +44,7 @@ func (w *worker) force(ctx context.Context, x *task.Run[ForceParams]) error {
 		return task.Permanent(err)
 	}
 	var f force
-	if _, err := x.Resume(&f); err != nil {
-		x.Log.Warn("checkpoint cannot be read, the force merge is planned anew", "error", err)
-		f = force{}
-	}
+	x.Resume(&f)
 	for {
 		if len(f.Merges) > 0 {
 			if err := f.await(ctx, x, s); err != nil {

@@ -25,7 +25,7 @@ type fleet struct {
 func newFleet(t *testing.T, f *fixture) *fleet {
 	t.Helper()
 	mux := task.NewMux()
-	require.NoError(t, Register(mux, f.store, t.TempDir()))
+	require.NoError(t, Register(mux, Config{Store: f.store, Scratch: t.TempDir()}))
 	return &fleet{mux: mux, ended: map[string]*task.ChildState{}, before: func(task.Submission) {}}
 }
 

@@ -47,25 +47,7 @@ func newProgress(x *task.Execution) *progress {
 
 // run counts what moves under the context it returns, and reports until stop, which reports for the last time.
 func (p *progress) run(ctx context.Context) (counting context.Context, stop func()) {
-	over := make(chan struct{})
-	var done sync.WaitGroup
-	done.Go(func() {
-		ticker := time.NewTicker(reportEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-over:
-				p.count()
-				return
-			case <-ticker.C:
-				p.report()
-			}
-		}
-	})
-	return remotestore.WithMeter(ctx, &p.meter), func() {
-		close(over)
-		done.Wait()
-	}
+	return remotestore.WithMeter(ctx, &p.meter), p.x.ReportEvery(reportEvery, p.report)
 }
 
 // enter begins a phase of so many bytes.

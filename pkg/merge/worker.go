@@ -35,14 +35,9 @@ type Config struct {
 	Throttle func(ctx context.Context, bytes int64)
 }
 
-// Register adds both types to a mux, with workers on a store and a scratch folder of their own. It removes what dead
-// processes have left in the folder.
-func Register(mux *task.Mux, store remotestore.Store, scratch string, options ...task.Option) error {
-	return RegisterWith(mux, Config{Store: store, Scratch: scratch}, options...)
-}
-
-// RegisterWith is Register with all settings; the options are for merges alone.
-func RegisterWith(mux *task.Mux, cfg Config, options ...task.Option) error {
+// Register adds both types to a mux; the options are for merges alone. It removes what dead processes have left in the
+// scratch folder.
+func Register(mux *task.Mux, cfg Config, options ...task.Option) error {
 	if _, err := shard.SweepScratch(cfg.Scratch); err != nil {
 		return fmt.Errorf("register merges: %w", err)
 	}
@@ -146,10 +141,7 @@ func (r *run) newest(ctx context.Context) (shard.Manifest, error) {
 // resume returns what an earlier run has uploaded. What cannot be used any more counts as none.
 func (r *run) resume(ctx context.Context) (done built, ok bool, err error) {
 	var c checkpoint
-	if ok, err := r.Resume(&c); !ok || err != nil {
-		if err != nil {
-			r.Log.Warn("checkpoint cannot be read, the merge starts over", "error", err)
-		}
+	if !r.Resume(&c) {
 		return built{}, false, nil
 	}
 	for _, out := range c.Output {

@@ -174,9 +174,7 @@ func TestAPlanIsKeptBeforeItsChildrenAreSubmitted(t *testing.T) {
 				return nil
 			}
 			var plan int64
-			if ok, err := x.Resume(&plan); err != nil {
-				return err
-			} else if !ok {
+			if !x.Resume(&plan) {
 				plan = x.AllocationID
 				if err := x.Checkpoint(plan); err != nil {
 					return err
@@ -209,9 +207,7 @@ func TestAParentWaitsThroughCrashesAndAnEmptiedRedis(t *testing.T) {
 		worker := func(ctx context.Context, x *task.Execution) error {
 			if x.ID == "a" {
 				var plan string
-				if ok, err := x.Resume(&plan); err != nil {
-					return err
-				} else if !ok {
+				if !x.Resume(&plan) {
 					plan = fmt.Sprint("planned at ", x.AllocationID)
 					if err := x.Checkpoint(plan); err != nil {
 						return err

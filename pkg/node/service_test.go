@@ -132,9 +132,7 @@ func TestAShortGraceGivesTasksBackAtOnceWithTheirCheckpoint(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		worker := func(ctx context.Context, x *task.Execution) error {
 			var at int
-			if _, err := x.Resume(&at); err != nil {
-				return err
-			}
+			x.Resume(&at)
 			for ; at < 100; at++ {
 				if err := x.Checkpoint(at); err != nil {
 					return err

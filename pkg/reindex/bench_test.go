@@ -69,7 +69,7 @@ func copies(b *testing.B, store remotestore.Store, id string, slices int) time.D
 	began := time.Now()
 	require.ErrorIs(b, f.run(b, f.tasks[id]), task.ErrWaiting)
 	mux := task.NewMux()
-	require.NoError(b, reindex.RegisterWith(mux, f.cfg))
+	require.NoError(b, reindex.Register(mux, f.cfg))
 	var group errgroup.Group
 	for i := range slices {
 		c := f.tasks[id+"/"+reindex.ChildName(i, 0)]

@@ -311,7 +311,7 @@ func (f *fleet) run(t check, c *taskOf) error {
 	mortal.left, mortal.effect = f.kill()
 	cfg.Store = mortal
 	mux := task.NewMux()
-	require.NoError(t, reindex.RegisterWith(mux, cfg))
+	require.NoError(t, reindex.Register(mux, cfg))
 	x := task.NewExecution(c.submission.Envelope, c.submission.Params, f.allocate, c.checkpoint, nil)
 	x.SetFamily(f)
 	err := mux.Lookup(c.submission.Type).Worker.Work(context.Background(), x) // a panic is the test's

@@ -72,7 +72,7 @@ func writeOn(t *testing.T, sh *datanode.Shard) (stop func() int) {
 func fleetOf(t *testing.T, store remotestore.Store, rate func() float64) *nodetest.Fleet {
 	t.Helper()
 	mux := task.NewMux()
-	require.NoError(t, reindex.RegisterWith(mux, reindex.Config{
+	require.NoError(t, reindex.Register(mux, reindex.Config{
 		Store: store, Scratch: filepath.Join(t.TempDir(), "scratch"), Node: "node-1", BatchBytes: 4000, Rate: rate,
 	}, task.Slots(2)))
 	return nodetest.Start(t, mux)

@@ -3,7 +3,6 @@ package reindex
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,26 +29,8 @@ type progress struct {
 
 // run counts what moves under the context it returns, and reports until stop, which reports for the last time.
 func (p *progress) run(ctx context.Context) (counting context.Context, stop func()) {
-	over := make(chan struct{})
-	var reporting sync.WaitGroup
 	p.report()
-	reporting.Go(func() {
-		ticker := time.NewTicker(reportEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-over:
-				p.report()
-				return
-			case <-ticker.C:
-				p.report()
-			}
-		}
-	})
-	return remotestore.WithMeter(ctx, &p.meter), func() {
-		close(over)
-		reporting.Wait()
-	}
+	return remotestore.WithMeter(ctx, &p.meter), p.x.ReportEvery(reportEvery, p.report)
 }
 
 func (p *progress) report() {

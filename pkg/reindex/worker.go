@@ -51,14 +51,8 @@ const (
 	defaultSegments   = 96
 )
 
-// Register adds both types to a mux, with workers on a store and a scratch folder of their own. It removes what dead
-// processes have left in the folder.
-func Register(mux *task.Mux, store remotestore.Store, scratch string, options ...task.Option) error {
-	return RegisterWith(mux, Config{Store: store, Scratch: scratch}, options...)
-}
-
-// RegisterWith is Register with all settings.
-func RegisterWith(mux *task.Mux, cfg Config, options ...task.Option) error {
+// Register adds both types to a mux. It removes what dead processes have left in the scratch folder.
+func Register(mux *task.Mux, cfg Config, options ...task.Option) error {
 	if _, err := shard.SweepScratch(cfg.Scratch); err != nil {
 		return fmt.Errorf("register reindexes: %w", err)
 	}

@@ -42,10 +42,7 @@ func (c *Collector) work(ctx context.Context, run *task.Run[Params]) error {
 	ctx = remotestore.WithMeter(ctx, &meter)
 	defer func() { run.Moved(meter.Moved()) }()
 	var done checkpoint
-	if _, err := run.Resume(&done); err != nil {
-		run.Log.Warn("checkpoint cannot be read, the collection starts over", "error", err)
-		done = checkpoint{}
-	}
+	run.Resume(&done)
 	result := done.Result
 	result.DryRun = run.Params.DryRun
 	if result.Found == nil {

@@ -29,25 +29,7 @@ type progress struct {
 func watch(ctx context.Context, x *task.Execution, note string) (p *progress, counting context.Context, stop func()) {
 	p = &progress{x: x, note: note}
 	p.x.Progress(0, note)
-	over := make(chan struct{})
-	var done sync.WaitGroup
-	done.Go(func() {
-		ticker := time.NewTicker(reportEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-over:
-				p.report()
-				return
-			case <-ticker.C:
-				p.report()
-			}
-		}
-	})
-	return p, remotestore.WithMeter(ctx, &p.meter), func() {
-		close(over)
-		done.Wait()
-	}
+	return p, remotestore.WithMeter(ctx, &p.meter), x.ReportEvery(reportEvery, p.report)
 }
 
 // expect says that so many bytes more are to move.

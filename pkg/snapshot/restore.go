@@ -242,10 +242,7 @@ func (r *restoring) bring(ctx context.Context, segments []shard.Segment) error {
 		}
 		return t.verify(ctx)
 	}
-	if _, err := r.Resume(&t.at); err != nil {
-		r.Log.Warn("checkpoint cannot be read: what was copied is read once more", "error", err)
-		t.at = checkpoint{}
-	}
+	r.Resume(&t.at)
 	r.result.Copied = r.part.Bytes()
 	return t.run(ctx)
 }

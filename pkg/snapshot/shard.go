@@ -139,10 +139,7 @@ func (c *copying) pins() string { return c.x.Params.Snapshot + copySuffix }
 
 // resume finds what an earlier run has begun; at is empty when there is nothing that can be gone on with.
 func (c *copying) resume(ctx context.Context) error {
-	if _, err := c.x.Resume(&c.at); err != nil {
-		c.x.Log.Warn("checkpoint cannot be read, the copy is planned anew", "error", err)
-		c.at = checkpoint{}
-	}
+	c.x.Resume(&c.at)
 	if c.at.Part == 0 {
 		return nil
 	}

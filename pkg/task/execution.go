@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"reflect"
 	"sync"
 	"time"
 )
@@ -92,19 +93,47 @@ func (x *Execution) Checkpoint(v any) error {
 	return nil
 }
 
-// Resume reads the newest checkpoint into v and tells whether there is one. A
-// checkpoint that does not decode counts as none: the error says why.
-func (x *Execution) Resume(v any) (bool, error) {
+// Resume reads the newest checkpoint into *v and tells whether there is one. A
+// checkpoint that does not decode counts as none: a warning says why, *v is
+// its zero value, and the run starts over.
+func (x *Execution) Resume(v any) bool {
 	x.mu.Lock()
 	b := x.report.Checkpoint
 	x.mu.Unlock()
 	if b == nil {
-		return false, nil
+		return false
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return false, fmt.Errorf("decode checkpoint: %w", err)
+		x.Log.Warn("checkpoint does not decode, the run starts over", "error", err)
+		reflect.ValueOf(v).Elem().SetZero()
+		return false
 	}
-	return true, nil
+	return true
+}
+
+// ReportEvery calls report once a period, for workers whose progress is
+// counted elsewhere, until stop, which calls it for the last time. Calls do not
+// overlap.
+func (x *Execution) ReportEvery(period time.Duration, report func()) (stop func()) {
+	over := make(chan struct{})
+	var reporting sync.WaitGroup
+	reporting.Go(func() {
+		ticker := time.NewTicker(period)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-over:
+				report()
+				return
+			case <-ticker.C:
+				report()
+			}
+		}
+	})
+	return func() {
+		close(over)
+		reporting.Wait()
+	}
 }
 
 // SetResult leaves v, as JSON, for listeners and for whoever asks for the

@@ -1,7 +1,9 @@
 package task_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"math"
 	"strings"
 	"sync"
@@ -56,10 +58,7 @@ type position struct{ Shard, Offset int }
 func TestCheckpoints(t *testing.T) {
 	x := execution(nil)
 	var p position
-	found, err := x.Resume(&p)
-	require.NoError(t, err)
-	require.False(t, found)
-
+	require.False(t, x.Resume(&p))
 	require.NoError(t, x.Checkpoint(position{1, 2}))
 	require.NoError(t, x.Checkpoint(position{3, 4}))
 	require.Equal(t, 2, x.Report().Checkpointed)
@@ -67,9 +66,7 @@ func TestCheckpoints(t *testing.T) {
 
 	next := execution(x.Report().Checkpoint)
 	require.Zero(t, next.Report().Checkpointed, "inherited, not made")
-	found, err = next.Resume(&p)
-	require.NoError(t, err)
-	require.True(t, found)
+	require.True(t, next.Resume(&p))
 	require.Equal(t, position{3, 4}, p)
 }
 
@@ -83,9 +80,24 @@ func TestACheckpointThatCannotBeKeptLeavesTheOneBefore(t *testing.T) {
 }
 
 func TestACheckpointThatDoesNotDecodeIsNone(t *testing.T) {
-	found, err := execution([]byte(`{"Shard":"text"}`)).Resume(&position{})
-	require.ErrorContains(t, err, "decode checkpoint")
-	require.False(t, found)
+	var warned bytes.Buffer
+	x := task.NewExecution(task.Envelope{}, nil, 1, []byte(`{"Offset":1,"Shard":"text"}`), slog.New(slog.NewTextHandler(&warned, nil)))
+	p := position{Offset: 7}
+	require.False(t, x.Resume(&p))
+	require.Zero(t, p, "nothing of it is taken over")
+	require.Contains(t, warned.String(), "cannot unmarshal string")
+}
+
+func TestReportEvery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reports int
+		stop := execution(nil).ReportEvery(time.Second, func() { reports++ })
+		time.Sleep(3500 * time.Millisecond)
+		stop()
+		require.Equal(t, 4, reports, "and once at the end")
+		time.Sleep(time.Hour)
+		require.Equal(t, 4, reports)
+	})
 }
 
 func TestResultsAndBytes(t *testing.T) {

@@ -56,9 +56,9 @@ func newFleet(w *world) *fleet {
 func (f *fleet) mux(fate *fate, dir string) (*task.Mux, error) {
 	mux, store := task.NewMux(), fated{local{f.w.store}, fate}
 	return mux, errors.Join(
-		merge.RegisterWith(mux, merge.Config{Store: store, Scratch: dir, Node: "node-1"}),
+		merge.Register(mux, merge.Config{Store: store, Scratch: dir, Node: "node-1"}),
 		snapshot.Register(mux, snapshot.Config{Store: store, Repository: fated{f.w.repository, fate}, Scratch: dir, Node: "node-1"}),
-		reindex.RegisterWith(mux, reindex.Config{Store: store, Scratch: dir, Node: "node-1", BatchBytes: 400, Segments: 6, Rest: 3}),
+		reindex.Register(mux, reindex.Config{Store: store, Scratch: dir, Node: "node-1", BatchBytes: 400, Segments: 6, Rest: 3}),
 		remotegc.Register(mux, garbage.Config(fated{f.w.store, fate}, nil)),
 	)
 }

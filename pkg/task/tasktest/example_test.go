@@ -17,9 +17,7 @@ func Example() {
 	mux := task.NewMux()
 	task.Handle(mux, "pages.copy", func(ctx context.Context, run *task.Run[Copy]) error {
 		var page int
-		if _, err := run.Resume(&page); err != nil {
-			return err
-		}
+		run.Resume(&page)
 		for ; page < run.Params.Pages; page++ {
 			if page == 3 && run.AllocationID == 1 { // a page that takes long
 				<-ctx.Done()

@@ -43,9 +43,7 @@ func worker(work func(ctx context.Context, run *task.Run[count]) error, options 
 func counting(stopAt int) *task.Mux {
 	return worker(func(ctx context.Context, run *task.Run[count]) error {
 		var done int
-		if _, err := run.Resume(&done); err != nil {
-			return err
-		}
+		run.Resume(&done)
 		for done < run.Params.N {
 			done++
 			if err := run.Checkpoint(done); err != nil {
