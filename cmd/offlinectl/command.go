@@ -26,6 +26,7 @@ func newCommand(std *cli.IO) *cobra.Command {
 		cli.Group("gc", "Delete what nobody needs from the store", gcRunCommand(std), gcStatusCommand(std)),
 		dynamicSettings(std),
 		doctor(std),
+		verify(std),
 	)
 	root.Long = help
 	cli.AddSettings(root, "kafka", "redis", "store", "repository", "log")

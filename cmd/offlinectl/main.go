@@ -4,6 +4,7 @@
 //	offlinectl tasks list --status FAILED
 //	offlinectl tasks watch ID
 //	offlinectl dead-letters redrive --type image.resize --dry-run
+//	offlinectl verify --rate 50              what becomes of tasks while you break things
 //
 // Its exit status tells what came of it: offlinectl --help lists the numbers.
 package main
