@@ -55,7 +55,7 @@ func verify(std *cli.IO) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Publish tasks and judge what becomes of them, while you break things",
+		Short: "Publish tasks and judge their outcomes while you break things",
 		Long: `Publish tasks of the type probe and hold the cluster to its promises, while you
 kill nodes and servers: no task that Kafka has accepted is lost, and none has two
 outcomes. It listens to completion events from before the first task on, and
