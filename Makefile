@@ -17,9 +17,10 @@ GOTEST    ?=
 
 # The tag makes franz-go usable inside testing/synctest.
 TAGS := -tags synctests
-FLOW := ./cmd/... ./internal/... ./pkg/node/... ./pkg/client/... ./pkg/datanode/... ./test/...
-LONG := ./pkg/kafkaqueue/... ./pkg/shard/...
-CORE  = $(filter-out $(shell go list $(TAGS) $(FLOW) $(LONG) 2>/dev/null),$(shell go list $(TAGS) ./...))
+LIST  = $(shell go list $(TAGS) $(1) 2>/dev/null)
+LONG := ./pkg/kafkaqueue/... ./pkg/shard/... ./test/sim/...
+FLOW  = $(filter-out $(call LIST,$(LONG)),$(call LIST,./cmd/... ./internal/... ./pkg/node/... ./pkg/client/... ./pkg/datanode/... ./test/...))
+CORE  = $(filter-out $(FLOW) $(call LIST,$(LONG)),$(call LIST,./...))
 # How long one package may take on a machine that has other things to do.
 TIMEOUT := -timeout 20m
 
@@ -59,7 +60,7 @@ SEEDS ?= 200
 SEED  ?= 1
 .PHONY: sim
 sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, SEED=1: the first)
-	SIM=1 go test $(TAGS) -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
+	go test $(TAGS) -count 1 -v -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
 
 # IMAGES=local takes the images that `make images` made; without it, the usual public ones are to be there already.
 ifeq ($(IMAGES),local)

@@ -211,7 +211,7 @@ func (w *world) take(s Step) {
 		w.obs.violate("world", "no action %q", s.Do)
 		return
 	}
-	w.obs.tell("%s %+v", s.Do, s)
+	w.obs.takes(s)
 	action(w, s)
 }
 

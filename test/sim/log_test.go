@@ -117,6 +117,7 @@ func (o *observer) topics() []string {
 func (o *observer) read(r *kgo.Record) {
 	p := place{r.Topic, r.Partition}
 	o.log.next[p] = r.Offset + 1
+	o.stats.Records++
 	switch r.Topic {
 	case "tasks.results":
 		o.readEvent(r)
@@ -212,6 +213,9 @@ func (o *observer) look(ctx context.Context) {
 		if offset < before {
 			o.broken(I8, "%s/%d: committed %d after %d", p.topic, p.partition, offset, before)
 			continue
+		}
+		if offset > before {
+			o.stats.Commits++
 		}
 		for _, r := range o.log.records[p.topic][p.partition] {
 			if r.offset >= before && r.offset < offset && !o.finished(r) {

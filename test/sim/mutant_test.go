@@ -73,7 +73,7 @@ var mutants = []struct {
 	},
 	{
 		name:    "a lease is no obstacle",
-		steps:   []Step{submit(0, "minutes")},
+		steps:   []Step{submit(0, "minutes"), submit(0, "minutes"), submit(1, "minutes"), submit(1, "minutes")}, // whose copies are not all the runner's
 		Options: lua(`if sub(lease, 1, #who) ~= who then`, `if false then`),
 		want:    []string{I2},
 	},

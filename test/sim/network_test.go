@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -54,12 +55,15 @@ type link struct {
 
 func (l *link) to(s side) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		l.thawed(nil)
+		if s == kafka {
+			l.thawed(nil)
+		}
 		l.mu.Lock()
-		dead, f := l.dead, l.fates[s]
+		dead, f, away := l.dead, l.fates[s], l.fates[s] != delivered || l.ice != nil
 		l.mu.Unlock()
 		switch {
-		case dead, f == refused:
+		// go-redis connects under a mutex: whoever waits for that is not at rest, and fake time would stand still.
+		case dead, f == refused, s == redis && away:
 			return nil, errRefused
 		case f != delivered:
 			select {
@@ -174,13 +178,23 @@ type conn struct {
 	server side
 	once   sync.Once
 	closed chan struct{}
+	ready  atomic.Bool // to Redis: it is past the words of welcome, which go-redis exchanges under a mutex
+}
+
+// mayWait tells whether fake time may go on before a call on the connection returns.
+func (c *conn) mayWait() bool { return c.server == kafka || c.ready.Load() }
+
+func (c *conn) thawed() {
+	if c.mayWait() {
+		c.link.thawed(c.closed)
+	}
 }
 
 func (c *conn) Read(b []byte) (int, error) {
 	for {
-		c.link.thawed(c.closed)
+		c.thawed()
 		n, err := c.Conn.Read(b)
-		c.link.thawed(c.closed)
+		c.thawed()
 		if err != nil {
 			return n, err
 		}
@@ -191,7 +205,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 		c.link.mu.Unlock()
 		switch {
-		case lost:
+		case lost, f != delivered && !c.mayWait():
 			c.Close()
 			return 0, io.ErrUnexpectedEOF
 		case f == delivered:
@@ -204,9 +218,13 @@ func (c *conn) Read(b []byte) (int, error) {
 const longestDelay = 2 * time.Millisecond
 
 func (c *conn) Write(b []byte) (int, error) {
-	c.link.thawed(c.closed)
-	// go-redis holds a mutex while it connects: fake time must not be waited for under it.
-	if c.server == kafka || bytes.Contains(b, []byte("evalsha")) {
+	// A subscription writes under its mutex, the calls of scripts do not.
+	call := c.server == redis && bytes.Contains(b, []byte("evalsha"))
+	if call || bytes.Contains(b, []byte("subscribe")) {
+		c.ready.Store(true)
+	}
+	if call || c.server == kafka {
+		c.thawed()
 		time.Sleep(rand.N(longestDelay))
 	}
 	c.link.mu.Lock()

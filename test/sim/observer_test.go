@@ -43,10 +43,30 @@ type Violation struct {
 
 func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.At, v.Invariant, v.What) }
 
-// Stats say what a history has exercised.
+// Stats say what a history has exercised, and how much of it was judged.
 type Stats struct {
 	Tasks, Runs, Events, Repeats, Letters, Effects, Crashes, Hops int
+	Faults                                                        int // that were injected
+	Records, Commits, States, Leases                              int // that were judged; the last two: changes seen in Redis
 	Takeovers                                                     []time.Duration
+}
+
+// add sums up.
+func (s *Stats) add(o Stats) {
+	s.Tasks, s.Runs, s.Events, s.Repeats = s.Tasks+o.Tasks, s.Runs+o.Runs, s.Events+o.Events, s.Repeats+o.Repeats
+	s.Letters, s.Effects, s.Crashes, s.Hops = s.Letters+o.Letters, s.Effects+o.Effects, s.Crashes+o.Crashes, s.Hops+o.Hops
+	s.Faults, s.Records, s.Commits = s.Faults+o.Faults, s.Records+o.Records, s.Commits+o.Commits
+	s.States, s.Leases = s.States+o.States, s.Leases+o.Leases
+	s.Takeovers = append(s.Takeovers, o.Takeovers...)
+}
+
+func (s Stats) String() string {
+	text := fmt.Sprintf("%d faults, %d crashes, %d tasks, %d runs, %d events (%d repeats), %d dead letters, %d effects, %d hops; judged: %d records, %d commits, %d states, %d leases",
+		s.Faults, s.Crashes, s.Tasks, s.Runs, s.Events, s.Repeats, s.Letters, s.Effects, s.Hops, s.Records, s.Commits, s.States, s.Leases)
+	if n := len(s.Takeovers); n > 0 {
+		text += fmt.Sprintf("; %d takeovers, the longest after %s", n, slices.Max(s.Takeovers))
+	}
+	return text
 }
 
 // observer judges a world. It has a connection of its own that no fault meets.
@@ -178,6 +198,16 @@ func (o *observer) line(format string, args ...any) {
 	if *story { // as it goes: a history may hang
 		fmt.Fprintln(os.Stderr, text)
 	}
+}
+
+// takes notes a step of the schedule.
+func (o *observer) takes(s Step) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.Do != "submit" && s.Do != "wait" {
+		o.stats.Faults++
+	}
+	o.line("%s %+v", s.Do, s)
 }
 
 func (o *observer) submits(id string, l load, params []byte) {

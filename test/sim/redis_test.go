@@ -54,10 +54,12 @@ func (o *observer) lookAtRedis() {
 		state, _ := o.w.servers.Redis.Get(tag + "s:" + id)
 		lease, _ := o.w.servers.Redis.Get(tag + "l:" + id)
 		if state != o.redis.states[id] {
+			o.stats.States++
 			o.judgeState(id, o.redis.states[id], state)
 			o.redis.states[id] = state
 		}
 		if lease != o.redis.leases[id] {
+			o.stats.Leases++
 			o.judgeLease(id, o.redis.leases[id], lease)
 			o.redis.leases[id] = lease
 		}

@@ -5,6 +5,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -20,18 +21,39 @@ var (
 const length = 6 * time.Minute
 
 func TestRandomHistories(t *testing.T) {
+	began, all := time.Now(), &sum{}
+	t.Cleanup(func() {
+		t.Logf("%d histories in %s, %s of fake time: %s", all.histories, time.Since(began).Round(time.Second), all.fake.Round(time.Second), all.stats)
+	})
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			s := draw(seed, length, faults)
 			began := time.Now()
 			r := play(t, s, Options{})
-			t.Logf("%s in %s: %+v", r.Fake.Round(time.Second), time.Since(began).Round(time.Millisecond), r.Stats)
+			t.Logf("%s in %s: %s", r.Fake.Round(time.Second), time.Since(began).Round(time.Millisecond), r.Stats)
+			all.add(r)
 			if len(r.Violations) > 0 {
 				report(t, s, r)
 			}
 		})
 	}
+}
+
+// sum is what all histories came to.
+type sum struct {
+	mu        sync.Mutex
+	histories int
+	fake      time.Duration
+	stats     Stats
+}
+
+func (s *sum) add(r Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.histories++
+	s.fake += r.Fake
+	s.stats.add(r.Stats)
 }
 
 // report says what was broken, how often that happens, and in how small a history.

@@ -89,6 +89,9 @@ type Result struct {
 	Story      []string
 }
 
+// patienceWithOne is how long one history may take: where a goroutine waits for a mutex, fake time stands still for ever.
+const patienceWithOne = 10 * time.Minute
+
 // play lives through a schedule in a bubble of its own.
 func play(t *testing.T, s Schedule, o Options) (r Result) {
 	t.Helper()
@@ -97,6 +100,8 @@ func play(t *testing.T, s Schedule, o Options) (r Result) {
 			r.Violations = append(r.Violations, Violation{I10, fmt.Sprint(left), r.Fake})
 		}
 	}()
+	hung := time.AfterFunc(patienceWithOne, func() { panic(fmt.Sprintf("a history hangs: %#v", s)) })
+	defer hung.Stop()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{schedule: s, options: o, objects: remotestore.NewMemory()}
 		w.obs = newObserver(w)
