@@ -42,6 +42,6 @@
 // The pinned generation is copied into the folder, so it does not matter when its manifest is collected. Its blobs, and those that are built,
 // are reserved when a slice starts and again every half an hour while one runs; a reservation counts for
 // [shard.ReservationLife]. A reindex that could not run for so long fails with an error that names what is gone. The folder and
-// the reservations go when the switch is made; what a failed reindex leaves is small, and its blobs are collected when their reservations
-// have ended. Redriving it goes on where it was.
+// the reservations go when the switch is made. Redriving a reindex that failed goes on where it was, until garbage collection takes what
+// it has left: blobs when their reservations have ended, the folder when nothing was written there for as long.
 package reindex

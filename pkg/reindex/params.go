@@ -63,7 +63,7 @@ func (p Params) Validate() error {
 		}
 	}
 	for _, name := range []string{p.Source, p.Target} {
-		check(!strings.HasPrefix(name, folder), "shard name %q: below %s reindexes keep their own", name, folder)
+		check(!strings.HasPrefix(name, Folder), "shard name %q: below %s reindexes keep their own", name, Folder)
 	}
 	if len(p.Mapping) > 0 {
 		_, err := shard.ParseMapping(p.Mapping)

@@ -13,8 +13,8 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
-// folder holds what reindexes keep in the store, each below its task ID.
-const folder = "_reindex/"
+// Folder holds what reindexes keep in the store, each in a folder that is named by its task ID.
+const Folder = "_reindex/"
 
 // keepEvery is how old a reservation may become before it is made anew.
 const keepEvery = 30 * time.Minute
@@ -28,9 +28,9 @@ type desk struct {
 	source, target *shard.Shard
 }
 
-func (d *desk) planKey() string { return folder + d.id + "/plan.json" }
+func (d *desk) planKey() string { return Folder + d.id + "/plan.json" }
 func (d *desk) pinKey(round int) string {
-	return fmt.Sprintf("%s%s/source/%04d.json", folder, d.id, round)
+	return fmt.Sprintf("%s%s/source/%04d.json", Folder, d.id, round)
 }
 
 // openDesk reads the plan of a reindex; ErrNotFound if there is none.
@@ -179,7 +179,7 @@ func (d *desk) pinNow(ctx context.Context, round int, m shard.Manifest) (shard.M
 // stage opens the shard in which a slice keeps account of what it has built. Its manifests are a shard's; the blobs that
 // they name are the target's.
 func (d *desk) stage(slice int) (*shard.Shard, error) {
-	return shard.OpenApart(d.store, fmt.Sprintf("%s%s/slice-%d", folder, d.id, slice))
+	return shard.OpenApart(d.store, fmt.Sprintf("%s%s/slice-%d", Folder, d.id, slice))
 }
 
 // keep reserves blobs that garbage collection could take from under us: those of a pinned generation that is not the
@@ -221,7 +221,7 @@ func (d *desk) clear(ctx context.Context) error {
 			}
 		}
 	}
-	for o, err := range d.store.List(ctx, folder+d.id+"/", "") {
+	for o, err := range d.store.List(ctx, Folder+d.id+"/", "") {
 		if err != nil {
 			return err
 		}

@@ -60,7 +60,8 @@ type slice struct {
 	staged shard.Manifest // of the stage
 	mark   mark           // of staged
 	batch  batch
-	kept   time.Time
+
+	kept, committed time.Time
 }
 
 // batch is what the next commit brings.
@@ -151,7 +152,7 @@ func (s *slice) copy(ctx context.Context, w *walker) error {
 	if s.mark.Round < s.Params.Round {
 		s.mark.Round, s.mark.At = s.Params.Round, position{}
 	}
-	s.batch = batch{next: s.mark}
+	s.batch, s.committed = batch{next: s.mark}, time.Now()
 	s.progress.done.Store(0)
 	if s.mark.Round == 0 {
 		s.progress.done.Store(s.mark.Read)
@@ -167,7 +168,7 @@ func (s *slice) copy(ctx context.Context, w *walker) error {
 		if err := s.keepAll(ctx, w); err != nil { // a slow slice takes days for a batch
 			return err
 		}
-		if s.batch.bytes < s.worker.BatchBytes {
+		if s.batch.bytes < s.worker.BatchBytes && time.Since(s.committed) < s.worker.BatchEvery {
 			return nil
 		}
 		return s.commit(ctx)
@@ -251,7 +252,7 @@ func (s *slice) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.staged, s.mark = m, s.batch.next
+	s.staged, s.mark, s.committed = m, s.batch.next, time.Now()
 	s.batch = batch{next: s.mark}
 	if len(m.Segments) > s.crowded() {
 		return s.compact(ctx)

@@ -344,6 +344,9 @@ func (p *parent) commit(ctx context.Context) (shard.Manifest, error) {
 			if cur.Generation != p.last.Generation {
 				return p.behind(cur)
 			}
+			if err := p.keepsMapping(cur); err != nil {
+				return cur, err
+			}
 			return p.replace(cur)
 		}
 		if err := p.checkMapping(p.plan.Mapping, cur); err != nil {
@@ -355,6 +358,18 @@ func (p *parent) commit(ctx context.Context) (shard.Manifest, error) {
 		}
 		return p.checked(shard.Commit(cur, change))
 	})
+}
+
+// keepsMapping refuses a switch in place that was to leave the mapping as it is, and would put back an older one.
+func (p *parent) keepsMapping(cur shard.Manifest) error {
+	if len(p.Params.Mapping) > 0 {
+		return nil
+	}
+	same, err := sameJSON(p.plan.Mapping, cur.Mapping)
+	if err == nil && !same {
+		err = fmt.Errorf("shard %s got another mapping meanwhile: start anew, under another task ID", cur.Shard)
+	}
+	return task.Permanent(err)
 }
 
 // behind refuses a switch in place on a generation that was not caught up with, unless the switch is in it.

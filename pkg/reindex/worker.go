@@ -37,6 +37,10 @@ type Config struct {
 	// BatchBytes of documents become one segment; default 32 MiB. A slice needs about ten times as much memory.
 	BatchBytes int
 
+	// BatchEvery is when a batch that is not full becomes a segment all the same, so that a crash of a slice that is held
+	// back costs little; default 5 minutes.
+	BatchEvery time.Duration
+
 	// Segments is about how many segments a target gets at most; default 96. With more, slices merge what they have built.
 	Segments int
 
@@ -47,6 +51,7 @@ type Config struct {
 
 const (
 	defaultBatchBytes = 32 << 20
+	defaultBatchEvery = 5 * time.Minute
 	defaultRest       = 10_000
 	defaultSegments   = 96
 )
@@ -58,6 +63,9 @@ func Register(mux *task.Mux, cfg Config, options ...task.Option) error {
 	}
 	if cfg.BatchBytes == 0 {
 		cfg.BatchBytes = defaultBatchBytes
+	}
+	if cfg.BatchEvery == 0 {
+		cfg.BatchEvery = defaultBatchEvery
 	}
 	if cfg.Rest == 0 {
 		cfg.Rest = defaultRest

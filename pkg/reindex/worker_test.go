@@ -2,10 +2,12 @@ package reindex_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -190,6 +192,38 @@ func TestWhatIsCommittedIsNotRepeated(t *testing.T) {
 	require.EqualValues(t, 60, r.Docs)
 	require.Greater(t, kills, 5)
 	require.LessOrEqual(t, uploads, 60+kills)
+}
+
+func TestASliceThatIsHeldBackCommitsByTime(t *testing.T) {
+	w := newWorld(t, 20)
+	w.fleet.cfg.BatchEvery = time.Nanosecond
+	r, err := w.fleet.do(t, "again", reindex.Params{Source: "books", Target: "books-2"})
+	require.NoError(t, err)
+	require.EqualValues(t, 20, r.Docs)
+	require.Equal(t, 20, r.Segments, "a batch of one document each")
+}
+
+// TestInPlaceKeepsANewerMapping changes the mapping while a reindex runs that was to leave it as it is.
+func TestInPlaceKeepsANewerMapping(t *testing.T) {
+	w := newWorld(t, 5)
+	changed := false
+	w.fleet.cfg.Store = disturbed{w.store, func(key string) {
+		if changed || !strings.HasPrefix(key, "books/blob/") {
+			return
+		}
+		changed = true
+		_, err := w.source.shard.Commit(t.Context(), func(cur shard.Manifest) (shard.Manifest, error) {
+			return shard.Replace(cur, shard.Replacement{
+				Writer: shard.Writer{Task: "other"}, Segments: cur.Segments, Mapping: json.RawMessage(`{"default_analyzer":"keyword"}`),
+			})
+		})
+		require.NoError(t, err)
+	}}
+	_, err := w.fleet.do(t, "again", reindex.Params{Source: "books", Target: "books"})
+	require.True(t, changed)
+	require.ErrorContains(t, err, "another mapping meanwhile")
+	require.True(t, task.IsPermanent(err))
+	require.JSONEq(t, `{"default_analyzer":"keyword"}`, string(w.newest(t).Mapping))
 }
 
 // TestTheManifestThatWasPinnedMayBeCollected deletes all generations but the newest while the reindex waits for its slices.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -262,8 +263,19 @@ func (r *collection) blobKey(name shard.BlobName) string {
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Sweep removes uploads that no writer will finish any more, where the store has such. They belong to no shard.
+// Sweep removes what belongs to no shard: uploads that no writer will finish any more, where the store has such, and what
+// tasks have left in folders of their own.
 func (c *Collector) Sweep(ctx context.Context, o Options) (Tally, error) {
+	uploads, err := c.sweepUploads(ctx, o)
+	if err != nil {
+		return uploads, err
+	}
+	leftovers, err := c.sweepLeftovers(ctx, o)
+	uploads.Add(leftovers)
+	return uploads, err
+}
+
+func (c *Collector) sweepUploads(ctx context.Context, o Options) (Tally, error) {
 	tally := Tally{}
 	store, ok := c.cfg.Store.(remotestore.Sweeper)
 	if !ok {
@@ -288,6 +300,64 @@ func (c *Collector) Sweep(ctx context.Context, o Options) (Tally, error) {
 		return Tally{}, err
 	}
 	c.metrics.found(ctx, tally)
+	return tally, nil
+}
+
+// sweepLeftovers removes the folders of tasks in which nothing was written for as long as a reservation is heeded: by then
+// their blobs are nobody's, and the tasks could not go on.
+func (c *Collector) sweepLeftovers(ctx context.Context, o Options) (Tally, error) {
+	tally := Tally{}
+	for _, root := range c.cfg.Leftovers {
+		var folder string
+		var objects []remotestore.Object
+		end := func() error {
+			found, err := c.sweepFolder(ctx, o, objects)
+			tally.Add(found)
+			objects = objects[:0]
+			return err
+		}
+		for object, err := range c.cfg.Store.List(ctx, root, "") {
+			if err != nil {
+				return tally, fmt.Errorf("list %s: %w", root, err)
+			}
+			name, _, _ := strings.Cut(strings.TrimPrefix(object.Key, root), "/")
+			if name != folder {
+				if err := end(); err != nil {
+					return tally, err
+				}
+			}
+			folder, objects = name, append(objects, object)
+		}
+		if err := end(); err != nil {
+			return tally, err
+		}
+	}
+	if !o.DryRun {
+		c.metrics.found(ctx, tally)
+	}
+	return tally, nil
+}
+
+// sweepFolder removes a folder if all in it is old.
+func (c *Collector) sweepFolder(ctx context.Context, o Options, objects []remotestore.Object) (Tally, error) {
+	tally := Tally{}
+	for _, object := range objects {
+		if time.Since(object.Modified) < c.cfg.Reserved {
+			return tally, nil
+		}
+	}
+	for _, object := range objects {
+		tally.add(Leftover, 1, object.Bytes)
+		if o.Found != nil {
+			o.Found(Item{Leftover, object.Key, object.Bytes, "written at " + moment(object.Modified)})
+		}
+		if o.DryRun {
+			continue
+		}
+		if err := c.cfg.Store.Delete(ctx, object.Key); err != nil {
+			return tally, fmt.Errorf("delete %s: %w", object.Key, err)
+		}
+	}
 	return tally, nil
 }
 

@@ -364,6 +364,35 @@ func TestCandidatesAreDated(t *testing.T) {
 	require.ElementsMatch(t, []Candidate{{orphan.Blob, 1, found}, {second.Blob, 1, f.store.now}}, last.Candidates)
 }
 
+func TestWhatTasksHaveLeftGoesWhenItIsOld(t *testing.T) {
+	t.Parallel()
+	store := newClocked()
+	c, err := New(Config{Store: store, Leftovers: []string{"_work/"}})
+	require.NoError(t, err)
+	write := func(key string, age time.Duration) {
+		store.now = time.Now().Add(-age)
+		require.NoError(t, store.Put(t.Context(), key, []byte("x")))
+	}
+	const week = DefaultReserved
+	for _, key := range []string{"_work/dead/a", "_work/dead/b/c", "_work/works/a", "_workshop/a", "_work/later/a"} {
+		write(key, week+time.Hour)
+	}
+	write("_work/works/b", week-time.Hour)
+	for _, dry := range []bool{true, false} {
+		var found []string
+		tally, err := c.Sweep(t.Context(), Options{DryRun: dry, Found: func(i Item) { found = append(found, i.Key) }})
+		require.NoError(t, err)
+		require.Equal(t, Tally{Leftover: {3, 3}}, tally)
+		require.Equal(t, []string{"_work/dead/a", "_work/dead/b/c", "_work/later/a"}, found)
+	}
+	var left []string
+	for o, err := range store.List(t.Context(), "", "") {
+		require.NoError(t, err)
+		left = append(left, o.Key)
+	}
+	require.Equal(t, []string{"_work/works/a", "_work/works/b", "_workshop/a"}, left)
+}
+
 func TestConfigRefusesWhatIsNotSafe(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{Keep: time.Hour, Grace: time.Hour, Reserved: time.Hour})

@@ -30,6 +30,10 @@ type Config struct {
 	// nothing deleted. It is asked again during a long one. Nil: nothing does.
 	Pins func(ctx context.Context) iter.Seq2[Pin, error]
 
+	// Leftovers are folders, such as "tasks/", in which each folder is one task's. It goes when nothing in it was written
+	// for as long as a reservation is heeded.
+	Leftovers []string
+
 	// Keep is how long a generation is kept after the next one has replaced it. At least, and by default, a day.
 	Keep time.Duration
 

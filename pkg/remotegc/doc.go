@@ -11,6 +11,9 @@
 //   - Any other blob for the grace of a day, counted from the first run that found that nobody needs it. That run writes
 //     it down; a later run deletes it if nobody needs it then.
 //
+// What a task keeps in a folder of its own ([Config].Leftovers) goes as a whole when nothing in it was written for as long as
+// a reservation is heeded.
+//
 // When something that could name a blob cannot be read, nothing is deleted in that shard; when it is a snapshot, nothing at
 // all. All times are the store's, which dates what it stores; only uploads are judged by the local clock.
 //

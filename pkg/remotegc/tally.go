@@ -27,10 +27,12 @@ const (
 	OldReservation Reason = "old_reservation"
 	// Unfinished: an upload that its writer will not end any more.
 	Unfinished Reason = "unfinished_upload"
+	// Leftover: an object in the folder of a task that did not end well, long ago.
+	Leftover Reason = "leftover"
 )
 
 // Reasons are all of them, in the order in which they are shown.
-var Reasons = []Reason{Live, Pinned, Reserved, Generation, Waiting, Garbage, OldGeneration, OldReservation, Unfinished}
+var Reasons = []Reason{Live, Pinned, Reserved, Generation, Waiting, Garbage, OldGeneration, OldReservation, Unfinished, Leftover}
 
 // Verdict is what comes of an object.
 type Verdict string
@@ -47,7 +49,7 @@ func (r Reason) Verdict() Verdict {
 	switch r {
 	case Waiting:
 		return Marked
-	case Garbage, OldGeneration, OldReservation, Unfinished:
+	case Garbage, OldGeneration, OldReservation, Unfinished, Leftover:
 		return Deleted
 	default:
 		return Kept
