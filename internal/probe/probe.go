@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -21,12 +22,22 @@ type Params struct {
 	Panic bool     `json:"panic,omitempty"` // instead of failing
 	Fatal bool     `json:"fatal,omitempty"` // fail for good
 	Echo  string   `json:"echo,omitempty"`  // its result
+
+	Silent bool `json:"silent,omitempty"` // it reports nothing while it runs
+	Deaf   bool `json:"deaf,omitempty"`   // it goes on when it is told to stop
+	Hold   int  `json:"hold,omitempty"`   // bytes of memory that it keeps while it runs
 }
+
+// MaxHold bounds Hold: a probe tries a memory limit out, it does not take a machine down.
+const MaxHold = 512 << 20
 
 // Validate refuses what no probe can do.
 func (p Params) Validate() error {
 	if p.For < 0 || p.Fail < 0 {
 		return errors.New("for and fail must not be negative")
+	}
+	if p.Hold < 0 || p.Hold > MaxHold {
+		return fmt.Errorf("hold must be 0 to %d bytes", MaxHold)
 	}
 	return nil
 }
@@ -56,14 +67,23 @@ func work(ctx context.Context, run *task.Run[Params]) error {
 	p := run.Params
 	var done checkpoint
 	run.Resume(&done)
+	held := hold(p.Hold)
+	defer runtime.KeepAlive(held)
+	stopped := ctx.Done()
+	if p.Deaf {
+		stopped = nil
+	}
 	const step = 200 * time.Millisecond
 	for done.Ran < p.For {
 		select {
-		case <-ctx.Done():
+		case <-stopped:
 			return ctx.Err()
 		case <-time.After(min(step, time.Duration(p.For-done.Ran))):
 		}
 		done.Ran += Duration(min(step, time.Duration(p.For-done.Ran)))
+		if p.Silent {
+			continue
+		}
 		run.Progress(float64(done.Ran)/float64(p.For), fmt.Sprintf("%s of %s", time.Duration(done.Ran), time.Duration(p.For)))
 		if err := run.Checkpoint(done); err != nil {
 			return err
@@ -80,6 +100,16 @@ func work(ctx context.Context, run *task.Run[Params]) error {
 		return run.SetResult(map[string]string{"echo": p.Echo})
 	}
 	return nil
+}
+
+// hold is memory that the machine must really provide: every page is written to.
+func hold(size int) []byte {
+	const page = 4096
+	held := make([]byte, size)
+	for i := 0; i < size; i += page {
+		held[i] = 1
+	}
+	return held
 }
 
 // Duration is a time.Duration that JSON writes as "1m30s".
