@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os/user"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,7 +70,7 @@ func versions(ctx context.Context, s *cli.Session) (all []dynamic, err error) {
 		all = append(all, dynamicOf(v))
 		return nil
 	})
-	if err != nil && strings.Contains(err.Error(), "UNKNOWN_TOPIC_OR_PARTITION") {
+	if errors.Is(err, kafkaqueue.ErrNoTopic) {
 		return nil, nil // nobody has made it: nothing was ever set
 	}
 	return all, err

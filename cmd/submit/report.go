@@ -132,7 +132,7 @@ func (r *report) failed(i *item, a *answer, err error) {
 		a.Outcome = "conflict"
 	case errors.Is(err, kafkaqueue.ErrRefused):
 		a.Outcome = "refused"
-		if strings.Contains(err.Error(), "UNKNOWN_TOPIC_OR_PARTITION") {
+		if errors.Is(err, kafkaqueue.ErrNoTopic) {
 			err = fmt.Errorf("there is no topic for the type %s", a.Type)
 		}
 		advice = "\n  Is the type spelled right? Nodes that run it make its topic; so does: offlinectl" + r.given + " topics ensure " + a.Type

@@ -158,7 +158,7 @@ func Explain(err error) string {
 		text += "\n  Redis was emptied, restarted or moved, and the outcomes were not read back yet. A running node does\n" +
 			"  that within a minute: start one if there is none (offlinectl nodes), then try again."
 	}
-	if strings.Contains(text, "UNKNOWN_TOPIC_OR_PARTITION") {
+	if errors.Is(err, kafkaqueue.ErrNoTopic) {
 		text += "\n  No node has made its topics yet, or kafka.prefix is another one: offlinectl topics ensure TYPE makes them."
 	}
 	return text

@@ -1,8 +1,14 @@
 package kafkaqueue
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
 
 var (
+	// ErrNoTopic says that Kafka has no such topic.
+	ErrNoTopic error = kerr.UnknownTopicOrPartition
 	// ErrRefused is in an error about a record that Kafka will never take: it
 	// is too large, or its topic does not exist. Sending it again cannot help.
 	ErrRefused = errors.New("refused by Kafka for good")
