@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/offline-nodes/offline-nodes/pkg/task"
+	"github.com/offline-nodes/offline-nodes/test/fleet"
 	"github.com/offline-nodes/offline-nodes/test/testkit/servers"
 )
 
@@ -18,13 +19,13 @@ import (
 // task and reads its event.
 func TestAForeignClientPublishesATaskAndReadsItsEvent(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
-	f.node("n1")
+	f := fleet.New(t)
+	f.Node("n1")
 	libs, err := filepath.Glob(filepath.Join(servers.CacheDir(), "kafka-*", "lib"))
 	require.NoError(t, err)
 	require.NotEmpty(t, libs, "no Kafka libraries: run `make deps`")
 	java := exec.CommandContext(t.Context(), "java", "-cp", filepath.Join(libs[0], "*"), "testdata/Foreign.java",
-		strings.Join(f.kafka, ","), f.prefix+"tasks.probe", f.prefix+"tasks.results", "from-afar", f.prefix+"foreign")
+		strings.Join(f.Kafka, ","), f.Prefix+"tasks.probe", f.Prefix+"tasks.results", "from-afar", f.Prefix+"foreign")
 	var stderr strings.Builder
 	java.Stderr = &stderr
 	began := time.Now()

@@ -4,6 +4,7 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ type process struct {
 	log     string
 
 	running *os.Process
-	ended   chan struct{}
+	ended   <-chan struct{}
 }
 
 // start runs the program again on the same data. It must not be running.
@@ -31,26 +32,31 @@ func (p *process) start(ctx context.Context) error {
 	// The server outlives the request to start it: it ends by signal, or with this process.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.program, p.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
-	cmd.SysProcAttr = attributes()
+	ended, err := Spawn(cmd)
+	if err := errors.Join(err, log.Close()); err != nil {
+		return fmt.Errorf("start %s: %w", p.program, err)
+	}
+	p.running, p.ended = cmd.Process, ended
+	return nil
+}
 
+// Spawn starts a program in a process group of its own, and has it killed when this process ends (on Linux). The channel
+// is closed when it is gone, and cmd has its state then.
+func Spawn(cmd *exec.Cmd) (<-chan struct{}, error) {
+	cmd.SysProcAttr = attributes()
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		// The kernel sends the death signal when the thread that started the child ends: it has to live as long.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(ended)
-		defer log.Close()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log; that it ended is what callers ask
+			_ = cmd.Wait() // how it ended is in cmd.ProcessState; that it ended is what callers ask
 		}
 	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start %s: %w", p.program, err)
-	}
-	p.running, p.ended = cmd.Process, ended
-	return nil
+	return ended, <-started
 }
 
 func (p *process) signal(_ context.Context, sig syscall.Signal) error {
