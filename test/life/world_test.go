@@ -614,7 +614,7 @@ func (w *world) compare(m *model) {
 	}
 	expected := w.ask(plain)
 	for i, is := range w.ask(m.open) {
-		require.Equal(w.t, expected[i], is, "%s: %+v", m.name, battery[i])
+		require.Equal(w.t, expected[i], is, "%s: %+v", m.name, queries[i])
 	}
 	require.NoError(w.t, w.plain.Drop(w.t.Context(), name, true))
 }
