@@ -37,19 +37,19 @@ type protocol interface {
 func TestClaimsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	h, p := newHistory(t)
-	p.losing.Store(30)
+	p.LoseAnswers(30)
 	prefix := testkit.Name(t) + ":"
-	h.protocol = ours{h.open(t, p.listener.Addr().String(), prefix, lease)}
-	direct := h.open(t, p.server, prefix, lease)
+	h.protocol = ours{h.open(t, p.Addr, prefix, lease)}
+	direct := h.open(t, p.Server, prefix, lease)
 	h.warm(t, direct)
 	h.live(t, func() {
 		for range 2 {
 			time.Sleep(length / 6) // the history itself
-			p.losing.Store(900)    // hardly an answer comes through, however often it is asked
+			p.LoseAnswers(900)     // hardly an answer comes through, however often it is asked
 			time.Sleep(2 * lease)
-			p.losing.Store(30)
+			p.LoseAnswers(30)
 			time.Sleep(length / 12)
-			h.forget(t, direct, p.server, prefix)
+			h.forget(t, direct, p.Server, prefix)
 		}
 	})
 	h.judge(t, porcupine.Ok)
@@ -58,7 +58,7 @@ func TestClaimsAreLinearizable(t *testing.T) {
 func TestALeaseThatEndsEarlyIsNoticed(t *testing.T) {
 	t.Parallel()
 	h, p := newHistory(t)
-	store := h.open(t, p.server, testkit.Name(t)+":", lease/2)
+	store := h.open(t, p.Server, testkit.Name(t)+":", lease/2)
 	h.protocol = ours{store}
 	h.warm(t, store)
 	h.live(t, func() {})
@@ -68,7 +68,7 @@ func TestALeaseThatEndsEarlyIsNoticed(t *testing.T) {
 func TestANaiveClaimIsNotLinearizable(t *testing.T) {
 	t.Parallel()
 	h, p := newHistory(t)
-	client := redis.NewClient(&redis.Options{Addr: p.server, PoolSize: 2 * clients})
+	client := redis.NewClient(&redis.Options{Addr: p.Server, PoolSize: 2 * clients})
 	t.Cleanup(func() { client.Close() })
 	h.protocol = naive{client, testkit.Name(t) + ":"}
 	h.live(t, func() {})
@@ -84,9 +84,9 @@ type recorder struct {
 	operations []porcupine.Operation
 }
 
-func newHistory(t *testing.T) (*recorder, *proxy) {
+func newHistory(t *testing.T) (*recorder, *testkit.Proxy) {
 	t.Helper()
-	return &recorder{began: time.Now()}, startProxy(t, testkit.Redis(t))
+	return &recorder{began: time.Now()}, testkit.StartProxy(t, testkit.Redis(t))
 }
 
 func (h *recorder) open(t *testing.T, addr, prefix string, lease time.Duration) *claims.Store {

@@ -23,6 +23,7 @@
 //
 // [Kafka], [Redis] and [S3] are shared by tests that may run at the same time, and by test runs if the environment names
 // them: use topics, groups and keys that begin with [Name], never flush or count what others may touch. A test that
-// kills, pauses, fills or reconfigures a server starts one of its own with [StartKafka], [StartRedis] or
-// [StartRedisCluster].
+// kills, pauses, fills or reconfigures a server starts one of its own, in one line: [StartKafka], [StartKafkaCluster],
+// [StartRedis], [StartRedisWithSentinel], [StartRedisCluster], [StartRedisClusterWithReplicas]. What goes wrong between a
+// client and a server is a [Proxy]'s matter ([StartProxy], [StartKafkaBehindProxy]), or for S3 that of [Bucket.Through].
 package testkit

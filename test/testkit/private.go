@@ -42,6 +42,38 @@ func StartKafka(t testing.TB, properties map[string]string) *Server {
 	return own(t, server, err)
 }
 
+// StartKafkaCluster starts so many brokers for this test alone, as processes, and returns them when each leads its
+// partitions. Topics have three replicas and take a record when two have it, unless their maker says otherwise.
+func StartKafkaCluster(t testing.TB, brokers int) []*Server {
+	t.Helper()
+	config := servers.KafkaConfig{HeapMB: 256}
+	started, err := servers.StartKafkaCluster(t.Context(), privateOptions(t), config, brokers, t.TempDir())
+	if err != nil {
+		t.Fatalf("start %d brokers for this test: %v", brokers, err)
+	}
+	all := make([]*Server, len(started))
+	for i, server := range started {
+		all[i] = own(t, server, nil)
+	}
+	return all
+}
+
+// StartKafkaBehindProxy starts a broker for this test alone, as a process, with two ways in: its own address, and the
+// proxy's, whose clients meet no other. So a test can cut one client off and watch through the other way.
+func StartKafkaBehindProxy(t testing.TB) (*Server, *Proxy) {
+	t.Helper()
+	options := privateOptions(t)
+	options.Where = servers.Local
+	line, err := servers.NewLine(t.Context())
+	if err != nil {
+		t.Fatalf("find a port: %v", err)
+	}
+	proxy := StartProxy(t, line.Listen)
+	line.Advertised = proxy.Addr
+	server, err := servers.StartKafka(t.Context(), options, servers.KafkaConfig{Line: line}, t.TempDir())
+	return own(t, server, err), proxy
+}
+
 func privateOptions(t testing.TB) servers.Options {
 	t.Helper()
 	SkipIfShort(t)
@@ -68,6 +100,9 @@ func own(t testing.TB, server *servers.Server, err error) *Server {
 	})
 	return &Server{Addr: server.Addr, t: t, server: server}
 }
+
+// String tells what runs where.
+func (s *Server) String() string { return s.server.String() }
 
 // Kill ends the server as kill -9 does and returns when it is gone. Its data stays for Restart.
 func (s *Server) Kill() {

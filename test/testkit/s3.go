@@ -3,7 +3,11 @@ package testkit
 import (
 	"context"
 	"fmt"
+	"io"
+	"log" //nolint:depguard // net/http wants one of these to be silent
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"strings"
 	"testing"
@@ -43,6 +47,32 @@ func S3(t testing.TB) Bucket {
 	})
 	return bucket
 }
+
+// Through is the bucket as seen over a faulty line: fault gets every request, passes it on to the server or not, and
+// answers or not (panic(http.ErrAbortHandler) drops the connection).
+func (b Bucket) Through(t testing.TB, fault func(w http.ResponseWriter, r *http.Request, server http.Handler)) Bucket {
+	t.Helper()
+	target, err := url.Parse(b.Endpoint)
+	if err != nil {
+		t.Fatalf("address of the S3 server: %v", err)
+	}
+	proxy := &httputil.ReverseProxy{
+		ErrorLog: log.New(io.Discard, "", 0), // what breaks here is broken on purpose
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // it is signed
+		},
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fault(w, r, proxy) }))
+	server.Config.ErrorLog = proxy.ErrorLog
+	server.Start()
+	t.Cleanup(server.Close)
+	b.Endpoint = server.URL
+	return b
+}
+
+// Client opens the server for what only a test asks of it.
+func (b Bucket) Client() *s3.Client { return b.client() }
 
 func parseEndpoint(value string) (Bucket, error) {
 	endpoint, err := url.Parse(value)

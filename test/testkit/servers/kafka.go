@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 // KafkaConfig changes how a Kafka broker is started.
@@ -22,9 +24,101 @@ type KafkaConfig struct {
 	Properties map[string]string
 	// HeapMB is the broker's largest heap. Zero: 512.
 	HeapMB int
+	// Line is a second way in for clients, of a broker that is a process. Nil: none.
+	Line *Line
+
+	member *member
 }
 
-// clusterID is any valid one: every cluster here has one broker and data of its own.
+// Line is a way in that clients come by over something that a test put in front of the broker: Listen is the port that the
+// broker opens for it, Advertised is what clients who came by it are told.
+type Line struct {
+	Listen, Advertised string
+}
+
+// NewLine picks the address that a broker will open.
+func NewLine(ctx context.Context) (*Line, error) {
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Line{Listen: address(port)}, nil
+}
+
+func (l *Line) addTo(properties map[string]string) {
+	properties["listeners"] += ",LINE://" + l.Listen
+	properties["advertised.listeners"] += ",LINE://" + l.Advertised
+	properties["listener.security.protocol.map"] += ",LINE:PLAINTEXT"
+}
+
+// member is a broker's place among several.
+type member struct {
+	number, controller int
+	voters             string
+}
+
+// StartKafkaCluster runs so many brokers, each a controller too, on data in dir. They are processes; a record is on all of
+// them, up to three, and counts as sent when two have it.
+func StartKafkaCluster(ctx context.Context, o Options, config KafkaConfig, brokers int, dir string) ([]*Server, error) {
+	o.Where = Local
+	members, err := newMembers(ctx, brokers)
+	if err != nil {
+		return nil, err
+	}
+	properties := clusterProperties(min(brokers, 3))
+	maps.Copy(properties, config.Properties)
+	config.Properties = properties
+	started := make([]*Server, brokers)
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i, m := range members {
+		own := config
+		own.member = m
+		group.Go(func() (err error) {
+			started[i], err = StartKafka(groupCtx, o, own, filepath.Join(dir, fmt.Sprint("broker-", m.number)))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		for _, server := range started {
+			if server != nil {
+				err = errors.Join(err, server.Stop(ctx))
+			}
+		}
+		return nil, err
+	}
+	return started, nil
+}
+
+func newMembers(ctx context.Context, count int) ([]*member, error) {
+	members, voters := make([]*member, count), make([]string, count)
+	for i := range members {
+		port, err := freePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		members[i] = &member{number: i + 1, controller: port}
+		voters[i] = fmt.Sprintf("%d@%s", i+1, address(port))
+	}
+	for _, m := range members {
+		m.voters = strings.Join(voters, ",")
+	}
+	return members, nil
+}
+
+func clusterProperties(replication int) map[string]string {
+	all, most := fmt.Sprint(replication), fmt.Sprint(max(1, replication-1))
+	return map[string]string{
+		"default.replication.factor":                       all,
+		"min.insync.replicas":                              most,
+		"offsets.topic.replication.factor":                 all,
+		"transaction.state.log.replication.factor":         all,
+		"transaction.state.log.min.isr":                    most,
+		"share.coordinator.state.topic.replication.factor": all,
+		"share.coordinator.state.topic.min.isr":            most,
+	}
+}
+
+// clusterID is any valid one: every cluster here has data of its own.
 const clusterID = "b2ZmbGluZS1ub2Rlcy10dw"
 
 // kafkaProperties are those of one broker that is its own controller, quick to restart and to rebalance. The bounds for
@@ -106,11 +200,20 @@ func kafkaProcess(ctx context.Context, o Options, config KafkaConfig, port int, 
 	if _, err := os.Stat(lib); err != nil {
 		return nil, missing("Apache Kafka "+KafkaVersion, lib)
 	}
-	controller, err := freePort(ctx)
-	if err != nil {
-		return nil, err
+	if config.member == nil {
+		members, err := newMembers(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		config.member = members[0]
 	}
-	properties := kafkaProperties(address(port), address(controller), address(port), config.Properties)
+	properties := kafkaProperties(address(port), address(config.member.controller), address(port), nil)
+	properties["node.id"] = strconv.Itoa(config.member.number)
+	properties["controller.quorum.voters"] = config.member.voters
+	if config.Line != nil {
+		config.Line.addTo(properties)
+	}
+	maps.Copy(properties, config.Properties)
 	properties["log.dirs"] = filepath.Join(dir, "data")
 	file := filepath.Join(dir, "server.properties")
 	if err := errors.Join(

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -54,6 +56,39 @@ func StartRedis(ctx context.Context, o Options, config RedisConfig, dir string) 
 			log: filepath.Join(dir, "server.log"),
 		}
 		return server, nil
+	})
+}
+
+// SentinelConfig says what a Sentinel watches.
+type SentinelConfig struct {
+	// Name is the master's name, Master its address.
+	Name, Master string
+	// Down is how long a server is silent before it counts as down.
+	Down time.Duration
+}
+
+// StartSentinel runs a Redis Sentinel, a process, that decides alone when its master has failed.
+func StartSentinel(ctx context.Context, config SentinelConfig, dir string) (*Server, error) {
+	host, masterPort, err := net.SplitHostPort(config.Master)
+	if err != nil {
+		return nil, fmt.Errorf("address of the master: %w", err)
+	}
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, missing("redis-server", "the Debian package redis-server")
+	}
+	return begin(ctx, dir, func(port int, dir string) (*Server, error) {
+		// It writes what it learns into its settings.
+		file := filepath.Join(dir, "sentinel.conf")
+		settings := fmt.Sprintf("port %d\nbind 127.0.0.1\nprotected-mode no\ndir %s\n"+
+			"sentinel monitor %[3]s %s %s 1\nsentinel down-after-milliseconds %[3]s %[6]d\nsentinel failover-timeout %[3]s 6000\n",
+			port, dir, config.Name, host, masterPort, config.Down.Milliseconds())
+		if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+			return nil, fmt.Errorf("write the Sentinel's settings: %w", err)
+		}
+		return &Server{Kind: Redis, Addr: address(port), How: "process", probe: redisProbe(address(port)), run: &process{
+			program: program, args: []string{file, "--sentinel"}, dir: dir, log: filepath.Join(dir, "server.log"),
+		}}, nil
 	})
 }
 
