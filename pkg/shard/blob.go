@@ -61,6 +61,39 @@ func (s *Shard) Download(ctx context.Context, seg Segment, path string) error {
 	return nil
 }
 
+// verifyBytes of a blob are in memory while it is verified.
+const verifyBytes = 4 << 20
+
+// Verify reads a segment's blob and compares it with what the manifest says, as Download does, but keeps nothing.
+func (s *Shard) Verify(ctx context.Context, seg Segment) error {
+	if err := seg.Blob.Check(); err != nil {
+		return err
+	}
+	key, hash := s.blobKey(seg.Blob), sha256.New()
+	size, cut := int64(0), false
+	for size < seg.Bytes && !cut {
+		want := min(verifyBytes, seg.Bytes-size)
+		r := remotestore.Range{Offset: size, Bytes: want}
+		if size+want == seg.Bytes {
+			r.Bytes++ // it may be longer
+		}
+		part, err := s.store.Get(ctx, key, r)
+		if errors.Is(err, remotestore.ErrNotFound) {
+			return fmt.Errorf("blob %s of segment %d: %w", key, seg.ID, ErrNotFound)
+		}
+		if err != nil {
+			return fmt.Errorf("verify segment %d: %w", seg.ID, err)
+		}
+		hash.Write(part)
+		size += int64(len(part))
+		cut = int64(len(part)) < want
+	}
+	if err := compare(hex.EncodeToString(hash.Sum(nil)), size, seg); err != nil {
+		return fmt.Errorf("blob %s: %w", key, err)
+	}
+	return nil
+}
+
 // ReservationLife is how long a reservation keeps garbage collection from a blob, at least.
 const ReservationLife = 7 * 24 * time.Hour
 
@@ -198,6 +231,11 @@ func verifyFile(path string, seg Segment) error {
 	if err != nil {
 		return err
 	}
+	return compare(sum, size, seg)
+}
+
+// compare tells what is wrong with a blob of this hash and size.
+func compare(sum string, size int64, seg Segment) error {
 	if size != seg.Bytes {
 		return fmt.Errorf("%w: it has %d bytes, segment %d has %d", ErrCorrupt, size, seg.ID, seg.Bytes)
 	}

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -66,6 +67,33 @@ func TestDownloadComparesTheHash(t *testing.T) {
 		require.Error(t, err)
 		require.NoFileExists(t, local)
 	})
+}
+
+func TestVerifyReadsInParts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	local := filepath.Join(t.TempDir(), "local")
+	for _, size := range []int{1, verifyBytes - 1, verifyBytes, verifyBytes + 1, 2 * verifyBytes} {
+		whole := bytes.Repeat([]byte{7}, size)
+		require.NoError(t, os.WriteFile(local, whole, 0o600))
+		blob, err := NameBlob(local)
+		require.NoError(t, err)
+		require.NoError(t, f.shard.Upload(t.Context(), blob, local))
+		seg := Segment{ID: 1, Blob: blob.Name, Bytes: blob.Bytes}
+		require.NoError(t, f.shard.Verify(t.Context(), seg))
+
+		key := f.shard.blobKey(blob.Name)
+		flipped := bytes.Clone(whole)
+		flipped[size-1] ^= 1
+		for name, is := range map[string][]byte{"a bit": flipped, "cut": whole[:size-1], "longer": append(flipped[:size-1:size-1], 7, 7)} {
+			require.NoError(t, f.store.Put(t.Context(), key, is))
+			err := f.shard.Verify(t.Context(), seg)
+			require.ErrorIs(t, err, ErrCorrupt, "%s, %d bytes", name, size)
+			require.ErrorContains(t, err, key)
+		}
+		require.NoError(t, f.store.Delete(t.Context(), key))
+		require.ErrorIs(t, f.shard.Verify(t.Context(), seg), ErrNotFound)
+	}
 }
 
 func TestListingsForGarbageCollection(t *testing.T) {

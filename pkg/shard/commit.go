@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 )
 
 // Change is what one commit does to a shard. A merge replaces inputs by an output; a write adds outputs and deletes
@@ -47,7 +49,9 @@ func Commit(cur Manifest, c Change) (Manifest, error) {
 	late := roaring.New() // deleted from the inputs since the work began, in the numbers of the output
 	for _, s := range cur.Segments {
 		if input, ok := replaced[s.ID]; ok {
-			remap.add(late, input, s.Deleted)
+			if !mutant.On("late deletes are lost") {
+				remap.add(late, input, s.Deleted)
+			}
 			continue
 		}
 		next.Segments = append(next.Segments, s)
@@ -61,6 +65,9 @@ func Commit(cur Manifest, c Change) (Manifest, error) {
 		}
 		out.ID = next.NextSegment
 		next.NextSegment++
+		if mutant.On("segment IDs are used again") {
+			out.ID = uint64(len(next.Segments)) + 1
+		}
 		next.Segments = append(next.Segments, out)
 	}
 	return next, nil
@@ -71,9 +78,9 @@ func Commit(cur Manifest, c Change) (Manifest, error) {
 func checkApplied(cur Manifest, c Change, inputs error) error {
 	a, known := cur.AppliedAs(c.Writer.Task)
 	switch {
-	case known && c.Writer.AllocationID < a.AllocationID:
+	case known && c.Writer.AllocationID < a.AllocationID && !mutant.On("no fence"):
 		return fmt.Errorf("task %s: %w: %d, committed was %d", a.Task, ErrStale, c.Writer.AllocationID, a.AllocationID)
-	case known && (len(c.Inputs) == 0 || errors.Is(inputs, ErrInputsGone)):
+	case known && !mutant.On("no applied set") && (len(c.Inputs) == 0 || errors.Is(inputs, ErrInputsGone) || mutant.On("a restore undoes no merge")):
 		return fmt.Errorf("task %s: %w", a.Task, ErrApplied)
 	case inputs != nil:
 		return inputs
@@ -96,7 +103,11 @@ func findInputs(cur Manifest, inputs []Segment) (map[uint64]int, error) {
 		}
 		// Deletions that the output leaves out but the shard does not know were undone by a restore: the output
 		// would lose documents.
-		if !ok || now.Blob != in.Blob || !in.Deleted.Minus(now.Deleted).IsZero() {
+		restored := !in.Deleted.Minus(now.Deleted).IsZero() && !mutant.On("a merge loses what a restore brought back")
+		if !ok || now.Blob != in.Blob && !mutant.On("a segment is its ID") || restored {
+			if mutant.On("inputs may be gone") {
+				continue
+			}
 			return nil, fmt.Errorf("segment %d: %w", in.ID, ErrInputsGone)
 		}
 		if in.Docs != now.Docs {
@@ -151,6 +162,9 @@ func applied(cur Manifest, w Writer) []Applied {
 	for _, a := range cur.Applied {
 		if a.At.IsZero() {
 			a.At = cur.StoredAt
+		}
+		if mutant.On("the applied set lives by the writer's clock") {
+			cur.StoredAt = w.At
 		}
 		if cur.StoredAt.Sub(a.At) <= cur.AppliedFor && a.Task != w.Task {
 			kept = append(kept, a)

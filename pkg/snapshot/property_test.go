@@ -194,19 +194,22 @@ func TestAnyHistory(t *testing.T) {
 	})
 }
 
+// openFolder opens a store of its own in a bucket.
+func openFolder(t testing.TB, b testkit.Bucket, name string) remotestore.Store {
+	t.Helper()
+	store, err := remotestore.Open(t.Context(), remotestore.Config{
+		URL:       "s3://" + b.Name + "/" + name + "?region=" + b.Region + "&endpoint=" + b.Endpoint,
+		AccessKey: b.AccessKey, SecretKey: remotestore.Secret(b.SecretKey),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.(io.Closer).Close()) })
+	return store
+}
+
 func TestSnapshotsOnS3(t *testing.T) {
 	t.Parallel()
 	b := testkit.S3(t)
-	open := func(folder string) remotestore.Store {
-		store, err := remotestore.Open(t.Context(), remotestore.Config{
-			URL:       "s3://" + b.Name + "/" + folder + "?region=" + b.Region + "&endpoint=" + b.Endpoint,
-			AccessKey: b.AccessKey, SecretKey: remotestore.Secret(b.SecretKey),
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, store.(io.Closer).Close()) })
-		return store
-	}
-	w := newWorld(t, open("shards"), open("repository"))
+	w := newWorld(t, openFolder(t, b, "shards"), openFolder(t, b, "repository"))
 	w.fill(t)
 	want := w.contents(t, "books/0")
 	for _, repository := range []bool{false, true} {

@@ -67,9 +67,17 @@ func (t *transfer) run(ctx context.Context) error {
 			todo = append(todo, i)
 		}
 	}
-	return each(ctx, t.scratch, todo, func(ctx context.Context, i int, path string) error {
-		return t.one(ctx, i, whole[i], path)
+	if len(todo) == 0 {
+		return nil
+	}
+	scratch, err := shard.NewScratch(t.scratch)
+	if err != nil {
+		return err
+	}
+	err = each(ctx, todo, func(ctx context.Context, i int) error {
+		return t.one(ctx, i, whole[i], scratch.Path(fmt.Sprint("segment-", i)))
 	})
+	return errors.Join(err, scratch.Close())
 }
 
 // verify compares the blobs with the hashes in their names, where they are.
@@ -79,21 +87,11 @@ func (t *transfer) verify(ctx context.Context) error {
 		t.progress.expect(seg.Bytes)
 		todo[i] = i
 	}
-	return each(ctx, t.scratch, todo, func(ctx context.Context, i int, path string) error {
-		return t.readBack(ctx, t.segments[i], path)
-	})
+	return each(ctx, todo, func(ctx context.Context, i int) error { return t.from.Verify(ctx, t.segments[i]) })
 }
 
-// each calls do for some segments, a few at a time, with the path of a file for each.
-func each(ctx context.Context, parent string, todo []int, do func(ctx context.Context, i int, path string) error) (err error) {
-	if len(todo) == 0 {
-		return nil
-	}
-	scratch, err := shard.NewScratch(parent)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, scratch.Close()) }()
+// each calls do for some segments, a few at a time.
+func each(ctx context.Context, todo []int, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelCopies)
 	for _, i := range todo {
@@ -101,7 +99,7 @@ func each(ctx context.Context, parent string, todo []int, do func(ctx context.Co
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return do(ctx, i, scratch.Path(fmt.Sprint("segment-", i)))
+			return do(ctx, i)
 		})
 	}
 	return group.Wait()
@@ -114,11 +112,11 @@ func (t *transfer) one(ctx context.Context, i int, there bool, path string) erro
 	as.Blob = t.names[i]
 	err := shard.ErrCorrupt
 	if there {
-		err = t.readBack(ctx, as, path)
+		err = t.to.Verify(ctx, as)
 	}
 	if errors.Is(err, shard.ErrCorrupt) { // not there, or not whole
 		if err = t.copy(ctx, seg, as, path); err == nil {
-			err = t.readBack(ctx, as, path)
+			err = t.to.Verify(ctx, as)
 		}
 	}
 	if err != nil {
@@ -134,14 +132,7 @@ func (t *transfer) copy(ctx context.Context, seg, as shard.Segment, path string)
 	if err := t.from.Download(ctx, seg, path); err != nil {
 		return err
 	}
-	return t.to.Upload(ctx, shard.Blob{Name: as.Blob, Bytes: as.Bytes}, path)
-}
-
-func (t *transfer) readBack(ctx context.Context, as shard.Segment, path string) error {
-	if err := t.to.Download(ctx, as, path); err != nil {
-		return err
-	}
-	return os.Remove(path)
+	return errors.Join(t.to.Upload(ctx, shard.Blob{Name: as.Blob, Bytes: as.Bytes}, path), os.Remove(path))
 }
 
 // checkBlobs looks whether all blobs are where they should be, in their full size.
