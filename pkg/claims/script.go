@@ -48,27 +48,27 @@ type script struct{ source, sha string }
 
 var scripts []script
 
-func newScript(lua string) script {
-	source := prelude + "\n" + lua
+func newScript(name, lua string) script {
+	source := mutated("prelude", prelude) + "\n" + mutated(name, lua)
 	s := script{source: source, sha: redis.NewScript(source).Hash()}
 	scripts = append(scripts, s)
 	return s
 }
 
 var (
-	scriptClaim    = newScript(luaClaim)
-	scriptBeat     = newScript(luaBeat)
-	scriptSettle   = newScript(luaSettle)
-	scriptHop      = newScript(luaHop)
-	scriptPublish  = newScript(luaPublish)
-	scriptSubmit   = newScript(luaSubmit)
-	scriptCancel   = newScript(luaCancel)
-	scriptRestore  = newScript(luaRestore)
-	scriptCold     = newScript(luaCold)
-	scriptMark     = newScript(luaMark)
-	scriptWarm     = newScript(luaWarm)
-	scriptLock     = newScript(luaLock)
-	scriptRegister = newScript(luaRegister)
+	scriptClaim    = newScript("claim", luaClaim)
+	scriptBeat     = newScript("beat", luaBeat)
+	scriptSettle   = newScript("settle", luaSettle)
+	scriptHop      = newScript("hop", luaHop)
+	scriptPublish  = newScript("publish", luaPublish)
+	scriptSubmit   = newScript("submit", luaSubmit)
+	scriptCancel   = newScript("cancel", luaCancel)
+	scriptRestore  = newScript("restore", luaRestore)
+	scriptCold     = newScript("cold", luaCold)
+	scriptMark     = newScript("mark", luaMark)
+	scriptWarm     = newScript("warm", luaWarm)
+	scriptLock     = newScript("lock", luaLock)
+	scriptRegister = newScript("register", luaRegister)
 )
 
 // scriptCall is one call of a script.

@@ -31,6 +31,9 @@ const (
 	dialTimeout = 2 * time.Second
 	callTimeout = 2 * time.Second // of one read or write; the context's deadline cuts it too
 	retries     = 2               // by go-redis: every script may be repeated
+	// How old the map of a Cluster's masters may get. A master that is dead
+	// redirects nobody, so nothing else tells of the one that took its place.
+	mapAge = 2 * time.Second
 )
 
 // Store is the connection to Redis. It is safe for concurrent use.
@@ -69,7 +72,7 @@ func newClient(cfg Config) redis.UniversalClient {
 	if len(addrs) == 0 {
 		addrs = []string{"redis"} // the dialer knows better
 	}
-	return redis.NewUniversalClient(&redis.UniversalOptions{
+	options := &redis.UniversalOptions{
 		Addrs: addrs, MasterName: cfg.MasterName, IsClusterMode: cfg.Cluster,
 		DB: cfg.DB, Username: cfg.Username, Password: cfg.Password,
 		SentinelUsername: cfg.SentinelUsername, SentinelPassword: cfg.SentinelPassword,
@@ -82,7 +85,13 @@ func newClient(cfg Config) redis.UniversalClient {
 		// Commands that a restricted user need not be allowed.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	}
+	if cfg.Cluster {
+		cluster := options.Cluster()
+		cluster.ClusterStateReloadInterval = mapAge
+		return redis.NewClusterClient(cluster)
+	}
+	return redis.NewUniversalClient(options)
 }
 
 func (s *Store) prepare(ctx context.Context) error {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 )
 
 // assignment is one partition for as long as this member owns it: a new one
@@ -34,7 +36,7 @@ func (a *assignment) register(records []*kgo.Record, now time.Time, window limit
 	defer a.mu.Unlock()
 	for _, r := range records {
 		hole := a.t.add(r.Offset, r.LeaderEpoch, recordBytes(r), now)
-		if r.Attrs.IsControl() {
+		if r.Attrs.IsControl() || mutant.On("commit at poll") {
 			a.t.finish(r.Offset)
 		}
 		if hole.to > hole.from {
@@ -42,7 +44,7 @@ func (a *assignment) register(records []*kgo.Record, now time.Time, window limit
 		}
 	}
 	full = a.t.count > window.records-maxPoll || a.t.bytes >= int64(window.bytes)
-	full = full && !a.paused
+	full = full && !a.paused && !mutant.On("no window")
 	a.paused = a.paused || full
 	return holes, full
 }
@@ -88,7 +90,7 @@ func (a *assignment) owned() bool {
 func (a *assignment) revoke() (paused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.t.revoked = true
+	a.t.revoked = !mutant.On("commit after a revoke")
 	return a.paused
 }
 

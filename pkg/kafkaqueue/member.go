@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 )
 
 const leaveTimeout = 10 * time.Second
@@ -66,21 +68,32 @@ func newMember(cfg Config, group string, topics []string, hooks Hooks, options .
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...),
 		kgo.SessionTimeout(cfg.SessionTimeout), kgo.HeartbeatInterval(min(3*time.Second, cfg.SessionTimeout/3)),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeStartOffset(firstOffset()), kgo.ConsumeResetOffset(firstOffset()),
 		// Otherwise a topic that was deleted is never heard of, and fetched in a
 		// tight loop: kept errors wait for the next poll, which pauses.
 		kgo.KeepRetryableFetchErrors(),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.KeepControlRecords(),
+		kgo.BlockRebalanceOnPoll(), kgo.KeepControlRecords(),
 		kgo.AdjustFetchOffsetsFn(m.starting), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost),
 		kgo.FetchMaxWait(cfg.FetchWait),
 		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.MaxDecompressBatchBytes(64<<20),
 		kgo.MetadataMaxAge(time.Minute), // new partitions are found within it
 	)
+	if !mutant.On("autocommit") {
+		m.options = append(m.options, kgo.DisableAutoCommit())
+	}
 	if cfg.ServerSideBalancer {
 		m.options = append(m.options, kgo.ServerSideBalancer())
 	}
 	m.options = append(m.options, options...)
 	return m, kgo.ValidateOpts(m.options...)
+}
+
+// firstOffset is where a group begins that has committed nothing.
+func firstOffset() kgo.Offset {
+	if mutant.On("start at the end") {
+		return kgo.NewOffset().AtEnd()
+	}
+	return kgo.NewOffset().AtStart()
 }
 
 // run is the member's life: see Consumer.Run.

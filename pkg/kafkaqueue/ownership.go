@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 )
 
 // assignment finds the tracker of a partition, or begins one.
@@ -85,7 +87,9 @@ func (m *member) take(partitions map[string][]int32) (gone []*assignment) {
 		for _, number := range numbers {
 			if a := m.assigned[topic][number]; a != nil {
 				gone = append(gone, a)
-				delete(m.assigned[topic], number)
+				if !mutant.On("commit after a revoke") {
+					delete(m.assigned[topic], number)
+				}
 			}
 		}
 	}
@@ -113,7 +117,11 @@ func (m *member) startOver(ctx context.Context, old *assignment, cut span) *assi
 
 // finish notes that a record of a is finished.
 func (m *member) finish(a *assignment, offset int64) {
-	if a.finish(offset, limits{m.cfg.WindowRecords, m.cfg.WindowBytes}) {
+	resume := a.finish(offset, limits{m.cfg.WindowRecords, m.cfg.WindowBytes})
+	if mutant.On("many committers") {
+		go m.commit(context.Background(), []*assignment{a})
+	}
+	if resume {
 		select {
 		case m.resume <- a:
 		case <-m.stopping:

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 )
 
 const (
@@ -58,7 +60,7 @@ func (m *member) poll(caller context.Context) ([]batch, error) {
 		if caller.Err() != nil {
 			return nil, caller.Err()
 		}
-		if failed {
+		if failed && !mutant.On("no pause after poll errors") {
 			m.pollPause = min(max(2*m.pollPause, pollPauseLeast), pollPauseMost)
 			m.wait(ctx, m.pollPause)
 		}
@@ -169,7 +171,7 @@ func (m *member) topicMissing(topic string, err error, now time.Time) {
 		m.missing[topic] = a
 	}
 	a.last = now
-	if m.consumed(topic) && now.Sub(a.since) >= missingLimit {
+	if m.consumed(topic) && !mutant.On("a deleted topic is waited for") && now.Sub(a.since) >= missingLimit {
 		m.stop(fmt.Errorf("topic %s: %w: %w", topic, ErrTopicGone, err))
 	}
 }

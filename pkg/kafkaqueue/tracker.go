@@ -1,6 +1,10 @@
 package kafkaqueue
 
-import "time"
+import (
+	"time"
+
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
+)
 
 // tracker knows which offsets of one partition are delivered and not finished,
 // for as long as one assignment lasts. It does no I/O, has no clock and no
@@ -108,6 +112,9 @@ func (t *tracker) finish(offset int64) bool {
 	t.low = t.next
 	if t.count > 0 {
 		t.low = t.at(0).offset
+	}
+	if mutant.On("commit the highest offset") {
+		t.low = max(t.low, offset+1)
 	}
 	for len(t.entered) > 1 && t.entered[1].offset <= t.low || len(t.entered) > 0 && t.count == 0 {
 		t.entered = t.entered[1:]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -34,7 +35,7 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 		}
 		l.include(&b, r, false)
 	}
-	if len(b.records) == 0 && !now.Before(l.lookAt) {
+	if len(b.records) == 0 && !now.Before(l.lookAt) && !mutant.On("nothing is looked at") {
 		l.lookAt = now.Add(lookPause)
 		for range maxBatch {
 			r := l.next(func(w *waiting) *record { return w.unlooked.pop() })
@@ -166,6 +167,9 @@ func (l *lane) answered(b batch) {
 			l.grant(r, a, b.asked)
 			continue
 		}
+		if a.Verdict == claims.Owed && mutant.On("what is owed is not published") {
+			a.Verdict = claims.Settled
+		}
 		if a.Verdict == claims.Owed {
 			l.publishOwed(r, a.State)
 			continue
@@ -201,6 +205,10 @@ func (l *lane) wait(r *record, a claims.Answer) {
 		r.looked = true
 		l.enqueue(r)
 	case claims.Held:
+		if mutant.On("skip what is held") {
+			l.queue.Finish(&r.Delivery)
+			return
+		}
 		l.held(r, a.Wait)
 	case claims.Early:
 		l.early(r, a.Wait)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -175,6 +176,9 @@ func (b *beats) answered(r *record, a claims.BeatAnswer, asked time.Time) {
 	case claims.Unknown:
 		b.svc.log.Warn("beat not judged: the lease is unconfirmed", "error", a.Err, "task_id", r.ID)
 	case claims.Lost:
+		if mutant.On("a lost lease stops nothing") {
+			return
+		}
 		run.stop(task.ErrLeaseLost, asked)
 		b.svc.log.Warn("lease lost: the run is stopped", "task_id", r.ID, "allocation_id", run.allocation)
 	case claims.Kept:
@@ -222,7 +226,7 @@ func (b *beats) supervise(now time.Time) {
 			b.svc.metrics.stuck.Add(b.svc.work, 1)
 			r.lane.note(note{kind: workerStuck, record: r})
 		case !stopAt.IsZero():
-		case !def.Guarded && now.Sub(asked) > trust:
+		case !def.Guarded && now.Sub(asked) > trust && !mutant.On("no trust window"):
 			run.stop(task.ErrLeaseUnknown, now)
 		case def.Stall > 0 && !started.IsZero() && now.Sub(later(reported, started)) > def.Stall:
 			run.stop(task.ErrStalled, now)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -34,10 +35,13 @@ func (f effects) terminal(r *record, event task.Event, hop int, letter *task.Let
 		f.svc.cfg.reach("event")
 		f.event(event, func() {
 			f.svc.cfg.reach("event.acked")
+			if letter != nil && mutant.On("event before dead letter") {
+				f.letter(r.Delivery, *letter, func() {})
+			}
 			f.finish(r, claims.Mark{ID: r.ID, Replay: event.Replay, Attempt: event.Attempt, Hop: hop, AllocationID: m.allocation, Status: event.Status}, m)
 		})
 	}
-	if letter == nil {
+	if letter == nil || mutant.On("event before dead letter") {
 		publish()
 		return
 	}
@@ -49,6 +53,9 @@ func (f effects) terminal(r *record, event task.Event, hop int, letter *task.Let
 // hop publishes the task's next record and finishes this one.
 func (f effects) hop(r *record, next task.Delivery, m mark) {
 	f.svc.cfg.reach("hop")
+	if mutant.On("finished before the next record is acknowledged") {
+		r.lane.finish(r)
+	}
 	f.svc.queue.Hop(next, func(err error) {
 		f.svc.cfg.reach("hop.acked")
 		switch {
@@ -96,9 +103,12 @@ func (f effects) conflict(r *record) {
 func (f effects) finish(r *record, published claims.Mark, m mark) {
 	switch {
 	case m.anew:
+		if mutant.On("a replay takes what was owed for its own") {
+			break
+		}
 		f.svc.settler.mark(published, func() { r.lane.askAgain(r, 0) })
 		return
-	case m.needed:
+	case m.needed && !mutant.On("nothing is marked as published"):
 		f.svc.settler.mark(published, nil)
 	}
 	r.lane.finish(r)

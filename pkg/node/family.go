@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -46,8 +47,10 @@ func (f family) States(ctx context.Context, ids []string) ([]*task.ChildState, e
 func (f family) Submit(ctx context.Context, children []task.Submission) error {
 	ctx, cancel := context.WithTimeout(ctx, familyTimeout)
 	defer cancel()
-	if err := f.svc.beats.save(ctx, f.of); err != nil {
-		return err
+	if !mutant.On("a plan is not kept before its children") {
+		if err := f.svc.beats.save(ctx, f.of); err != nil {
+			return err
+		}
 	}
 	deliveries := make([]task.Delivery, len(children))
 	for i, c := range children {
@@ -84,7 +87,11 @@ func (l *lane) await(r *record) {
 		return
 	}
 	r.parent = true
-	if left := time.Until(r.leased.Add(l.svc.cfg.DetachAfter)); left > 0 && !r.planned {
+	if left := time.Until(r.leased.Add(l.svc.cfg.DetachAfter)); left > 0 && (!r.planned || mutant.On("a plan that only Redis has")) {
+		if mutant.On("parents wait for wake-ups alone") {
+			l.park(r, time.Hour)
+			return
+		}
 		l.park(r, min(left, l.svc.claims.Config().Beat))
 		return
 	}

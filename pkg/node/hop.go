@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/offline-nodes/offline-nodes/internal/mutant"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -84,7 +85,7 @@ func (l *lane) detachRuns(ctx context.Context, now time.Time) {
 			continue
 		}
 		delete(l.running, r)
-		if l.queue.Owned(&r.Delivery) && !r.detached.Load() {
+		if l.queue.Owned(&r.Delivery) && !r.detached.Load() && !mutant.On("nothing is detached") {
 			lease := r.run.lease
 			l.svc.calls.Go(func() { l.detach(ctx, r, lease) })
 		}
@@ -99,6 +100,9 @@ func (l *lane) detach(ctx context.Context, r *record, lease string) {
 		return
 	}
 	r.detached.Store(true)
+	if mutant.On("beats name a copy that is not published") {
+		r.hop.Store(int64(a.Hop))
+	}
 	l.svc.queue.Hop(nextHop(r, a, r.NotBefore), func(err error) {
 		if err != nil {
 			l.log.Error("detach refused: the record stays open while its task runs", "error", err, "task_id", r.ID)
