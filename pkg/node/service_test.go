@@ -256,6 +256,20 @@ func TestANodeThatCannotStartSaysWhy(t *testing.T) {
 	})
 }
 
+func TestAStopWhileANodeStartsIsAnOrderlyOne(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
+		mux := task.NewMux()
+		mux.Register("work", task.WorkerFunc(func(context.Context, *task.Execution) error { return nil }))
+		s, err := New(Config{Name: "n1", Kafka: w.kafka(), Claims: w.claims(), Workers: mux})
+		require.NoError(t, err)
+		w.servers.Redis.SetError("LOADING Redis is loading the dataset in memory")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, s.Run(ctx))
+		w.servers.Redis.SetError("")
+	})
+}
+
 func TestADrainEndsWithoutRedis(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		n := w.node("n1", func(ctx context.Context, _ *task.Execution) error {
