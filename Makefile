@@ -62,6 +62,12 @@ SEED  ?= 1
 sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, SEED=1: the first)
 	go test $(TAGS) -count 1 -v -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
 
+MINUTES ?= 5
+SOAK_AUDIT ?= docs/soak.json
+.PHONY: soak
+soak: deps ## breaks a whole system at random under load, then audits all of it (MINUTES=5, SOAK_AUDIT=file)
+	SOAK=$(MINUTES) SOAK_AUDIT=$(abspath $(SOAK_AUDIT)) go test $(TAGS) -timeout 0 -v -count 1 -run TestSoak $(GOTEST) ./test/faults
+
 # IMAGES=local takes the images that `make images` made; without it, the usual public ones are to be there already.
 ifeq ($(IMAGES),local)
 export OFFLINE_TEST_IMAGE_KAFKA ?= offline-nodes/kafka:local
@@ -73,6 +79,13 @@ export S3_IMAGE      ?= offline-nodes/s3:local
 export OFFLINE_IMAGE ?= offline-nodes/offline-nodes:local
 endif
 COMPOSE := docker compose -f compose/compose.yml
+
+COUNT    ?= 3
+PARALLEL ?= 3
+ROWS     ?=
+.PHONY: faults
+faults: deps ## breaks real processes and servers, row by row of the fault matrix, and writes docs/faults.md (COUNT=3, ROWS=13,14)
+	$(SERVERS) go run ./test/faults/cmd/faults -count $(COUNT) -parallel $(PARALLEL) -rows '$(ROWS)'
 
 .PHONY: model
 model: deps ## searches the protocol's models, the long ones too (minutes)

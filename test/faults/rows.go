@@ -23,23 +23,37 @@ var Rows = []Row{
 	{
 		Number: 1, Fault: "kill -9 of the node that holds the lease and owns the partition",
 		Invariants: []int{1, 3, 6, 7}, Bound: again, Why: "max(session, lease) + 5 s",
-		Proofs: []Proof{simulation(), e2e("TestAKilledNodesTaskGoesOnElsewhereFromItsCheckpoint")},
+		Proofs: []Proof{
+			row("TestRow1AHolderIsKilled"),
+			row("TestRow1AHolderIsKilledUnderFastSettings"),
+			simulation(), e2e("TestAKilledNodesTaskGoesOnElsewhereFromItsCheckpoint"),
+		},
 	},
 	{
 		Number: 2, Fault: "kill -9 of a node that lost the partition while it ran the task",
 		Invariants: []int{1, 6}, Bound: again, Why: "lease + 5 s",
-		Proofs: []Proof{simulation()},
+		Proofs: []Proof{
+			row("TestRow2AHolderIsKilledAfterItsPartitionHasLeft"),
+			simulation(),
+		},
 	},
 	{
 		Number: 3, Fault: "crash between two steps: effect, settlement, event, mark, commit",
 		Invariants: []int{1, 3, 4, 6},
-		Proofs:     []Proof{simulation(), model(), bubble("pkg/merge", "TestCrashAnywhere")},
-		Open:       "the steps are those of the node's hooks; a crash inside a system call is not placed",
+		Proofs: []Proof{
+			row("TestRow3NodesAreKilledWhileTheirTasksEnd"),
+			row("TestRow3ADataNodeIsKilledWhileMergesCommit"),
+			simulation(), model(), bubble("pkg/merge", "TestCrashAnywhere"),
+		},
+		Open: "the steps are those of the node's hooks; a crash inside a system call is not placed",
 	},
 	{
 		Number: 4, Fault: "a node stands still for two leases (SIGSTOP), then goes on",
 		Invariants: []int{5, 6}, Bound: again, Why: "lease + 5 s",
-		Proofs: []Proof{simulation(), bubble("pkg/node", "TestARunThatMayNotTrustItsLeaseAnyMoreDoesNotBegin")},
+		Proofs: []Proof{
+			row("TestRow4AHolderStandsStillPastItsLease"),
+			simulation(), bubble("pkg/node", "TestARunThatMayNotTrustItsLeaseAnyMoreDoesNotBegin"),
+		},
 	},
 	{
 		Number: 5, Fault: "a node stands still between its last check and the write of the manifest",
@@ -49,7 +63,10 @@ var Rows = []Row{
 	{
 		Number: 6, Fault: "a node joins or leaves every few minutes while tasks run for an hour",
 		Invariants: []int{1, 7, 8},
-		Proofs:     []Proof{bubble("pkg/node", "TestARunningTaskOutlivesARebalanceAndADrain"), e2e("TestADeployRunsNothingTwice")},
+		Proofs: []Proof{
+			row("TestRow6NodesJoinAndLeaveUnderLongTasks"),
+			bubble("pkg/node", "TestARunningTaskOutlivesARebalanceAndADrain"), e2e("TestADeployRunsNothingTwice"),
+		},
 	},
 	{
 		Number: 7, Fault: "a member commits late, after its partition was revoked",
@@ -65,6 +82,9 @@ var Rows = []Row{
 		Number: 9, Fault: "SIGTERM while tasks run; the grace period is long, or short",
 		Invariants: []int{1, 10},
 		Proofs: []Proof{
+			row("TestRow9ALongGraceCostsNoWork"),
+			row("TestRow9AShortGraceCostsNoAttempt"),
+			row("TestRow9ARollingRestartRunsNothingAgain"),
 			bubble("pkg/node", "TestAShortGraceGivesTasksBackAtOnceWithTheirCheckpoint"),
 			e2e("TestADeployRunsNothingTwice"), e2e("TestAShortGraceLosesNoAttempt"),
 		},
@@ -72,17 +92,26 @@ var Rows = []Row{
 	{
 		Number: 10, Fault: "a task ignores that it is cancelled",
 		Invariants: []int{9, 10},
-		Proofs:     []Proof{bubble("pkg/node", "TestAWorkerThatIgnoresItsContextEndsTheNode")},
+		Proofs: []Proof{
+			row("TestRow10ATaskThatIgnoresItsEndGoesWithTheProcess"),
+			bubble("pkg/node", "TestAWorkerThatIgnoresItsContextEndsTheNode"),
+		},
 	},
 	{
 		Number: 11, Fault: "a task kills its worker each time",
 		Invariants: []int{3, 9},
-		Proofs:     []Proof{simulation(), unit("pkg/claims", "TestTaskLife")},
+		Proofs: []Proof{
+			row("TestRow11ATaskThatKillsItsWorkerIsGivenUp"),
+			simulation(), unit("pkg/claims", "TestTaskLife"),
+		},
 	},
 	{
 		Number: 12, Fault: "a task is stuck while its node's beats go on",
 		Invariants: []int{9},
-		Proofs:     []Proof{bubble("pkg/task/tasktest", "TestHowAContextEndsDecides"), bubble("pkg/task/tasktest", "TestAWorkerThatReportsDoesNotStall")},
+		Proofs: []Proof{
+			row("TestRow12AStuckTaskIsStoppedThoughItsNodeBeats"),
+			bubble("pkg/task/tasktest", "TestHowAContextEndsDecides"), bubble("pkg/task/tasktest", "TestAWorkerThatReportsDoesNotStall"),
+		},
 	},
 	{
 		Number: 13, Fault: "Redis forgets everything (FLUSHALL)",
@@ -197,7 +226,10 @@ var Rows = []Row{
 	{
 		Number: 28, Fault: "a task of hours in front of a thousand short ones, then its owner dies",
 		Invariants: []int{7, 9}, Bound: again, Why: "as row 1",
-		Proofs: []Proof{bubble("pkg/kafkaqueue", "TestOnlyTheWatermarkIsCommitted"), simulation()},
+		Proofs: []Proof{
+			row("TestRow28TheOwnerOfALongTaskAheadOfShortOnesIsKilled"),
+			bubble("pkg/kafkaqueue", "TestOnlyTheWatermarkIsCommitted"), simulation(),
+		},
 	},
 	{
 		Number: 29, Fault: "the answer to the write of a manifest is lost; the store ignores conditions",
@@ -217,11 +249,17 @@ var Rows = []Row{
 	{
 		Number: 31, Fault: "the disk for scratch files is full",
 		Invariants: []int{1},
-		Proofs:     []Proof{unit("pkg/shard", "TestDiskFull")},
+		Proofs: []Proof{
+			row("TestRow31AMergeMovesFromAFullDisk"),
+			unit("pkg/shard", "TestDiskFull"),
+		},
 	},
 	{
 		Number: 32, Fault: "a node is killed at its memory limit",
 		Invariants: []int{1}, Bound: again, Why: "as row 1",
+		Proofs: []Proof{
+			row("TestRow32ANodeMeetsItsMemoryLimit"),
+		},
 	},
 	{
 		Number: 33, Fault: "the network is cut between a node and Kafka, Redis or the store, each alone",

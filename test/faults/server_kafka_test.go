@@ -71,6 +71,23 @@ func cluster(t *testing.T, r *run) ([]*testkit.Server, *fleet.Fleet) {
 	return brokers, r.fleet(fleet.Servers{Kafka: addrs, Replication: 3, MinInsync: 2})
 }
 
+// inSync waits until every partition has all its replicas: a broker that is back has to catch up.
+func inSync(t *testing.T, f *fleet.Fleet) {
+	t.Helper()
+	admin := administer(t, f.Kafka)
+	require.Eventually(t, func() bool {
+		metadata, err := admin.Metadata(t.Context())
+		if err != nil {
+			return false
+		}
+		whole := true
+		metadata.Topics.EachPartition(func(p kadm.PartitionDetail) {
+			whole = whole && len(p.ISR) == len(p.Replicas) && len(p.OfflineReplicas) == 0
+		})
+		return whole
+	}, time.Minute, 100*time.Millisecond, "not every replica catches up")
+}
+
 func TestRow19KafkaAnswersAreLost(t *testing.T) {
 	r := begin(t, 19)
 	_, line := testkit.StartKafkaBehindProxy(t)
@@ -117,7 +134,7 @@ func TestRow21EachBrokerIsKilledAndComesBack(t *testing.T) {
 		}
 		r.recovered("tasks that were submitted behind it have ended")
 		b.Restart()
-		work.next(time.Minute)
+		inSync(t, f)
 	}
 	r.checked("whichever broker led partitions, coordinated groups or was the controller was among those killed")
 	require.Equal(t, token, f.Outcome(long, 0, time.Minute).AllocationID)
