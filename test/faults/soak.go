@@ -1,0 +1,72 @@
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Soaked is the audit of a soak: random faults over minutes or hours, under a load that goes on.
+type Soaked struct {
+	Began   time.Time     `json:"began"`
+	Took    time.Duration `json:"took_ns"` // of the faults; settling and the audit come after it
+	Servers []string      `json:"servers"`
+	// Kept tells that every promise was kept; else Failure says something about it.
+	Kept    bool   `json:"kept"`
+	Failure string `json:"failure,omitempty"`
+
+	Faults map[string]int `json:"faults"` // how often each came
+
+	Accepted int `json:"accepted"`
+	Refused  int `json:"refused"`
+	Unknown  int `json:"unknown"` // answers that left open whether a task was accepted; it was submitted again
+	Settled  int `json:"settled"`
+	Lost     int `json:"lost"`
+	Repeated int `json:"repeated"` // events that came again, which is allowed
+	// Seconds are tasks that a second run has ended, too. Only a Redis that lost its last writes allows that; the first
+	// event is the outcome.
+	Seconds int           `json:"second_runs"`
+	Worst   time.Duration `json:"worst_ns"` // from a submission to its outcome, of short tasks
+
+	Shards []SoakedShard `json:"shards"`
+}
+
+// SoakedShard is the audit of one shard.
+type SoakedShard struct {
+	Name string `json:"name"`
+	// Documents are there, each as it was acknowledged last, and Queries are answered as on an index that was built from
+	// them in one go.
+	Documents int `json:"documents"`
+	Queries   int `json:"queries"`
+	Writes    int `json:"writes"`
+	Again     int `json:"bulks_sent_again"` // nobody knew what had become of them
+	// Generations is how often the shard was committed to, Merges how many of those commits were merges.
+	Generations int `json:"generations"`
+	Merges      int `json:"merges"`
+}
+
+// ReadSoaked reads an audit that a soak has written.
+func ReadSoaked(path string) (Soaked, error) {
+	var s Soaked
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("read the audit of a soak: %w", err)
+	}
+	return s, nil
+}
+
+// Write writes it for ReadSoaked.
+func (s *Soaked) Write(path string) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err == nil {
+		err = os.WriteFile(path, append(text, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write the audit of a soak: %w", err)
+	}
+	return nil
+}
