@@ -48,7 +48,8 @@ type mark struct {
 type span struct{ from, to int64 }
 
 // newTracker starts at the committed offset, or at -1 when there is none: then
-// the first record delivered is where it starts.
+// the first record delivered is where it starts, and that is due for commit at
+// once. Without a committed offset nobody could tell later what retention took.
 func newTracker(committed int64) *tracker {
 	return &tracker{next: committed, low: committed, sent: committed, warned: committed, epoch: -1}
 }
@@ -57,7 +58,7 @@ func newTracker(committed int64) *tracker {
 // The offset must not be below the position.
 func (t *tracker) add(offset int64, epoch int32, size int, now time.Time) (hole span) {
 	if t.next < 0 {
-		t.next, t.low, t.sent, t.warned = offset, offset, offset, offset
+		t.next, t.low, t.warned = offset, offset, offset
 	}
 	if offset > t.next {
 		hole = span{max(t.next, t.warned), offset}
