@@ -12,24 +12,21 @@ import (
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
 	"github.com/offline-nodes/offline-nodes/internal/garbage"
-	"github.com/offline-nodes/offline-nodes/pkg/client"
 	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
-	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
 // gcRun is one garbage collection.
 type gcRun struct {
-	std    *cli.IO
+	job
+
 	params remotegc.Params
-	detach bool
-	json   bool
-	given  string
 }
 
 func gcRunCommand(std *cli.IO) *cobra.Command {
-	r := gcRun{std: std}
+	r := gcRun{job: job{std: std, types: []string{remotegc.Type}}}
+	r.report = r.result
 	cmd := &cobra.Command{
 		Use:   "run [SHARD…]",
 		Short: "Delete what nobody needs from the store",
@@ -40,86 +37,63 @@ first one at the earliest. While such a task runs, this joins it.
 
 With --dry-run nothing is submitted: this program reads the store itself (store.url)
 and lists what would go, and why.`,
-		Example: "  offlinectl gc run --dry-run\n  offlinectl gc run books/0 books/1",
+		Example: "  offlinectl gc run --dry-run\n  offlinectl gc run books/0 books/1 --wait",
 		RunE: func(cmd *cobra.Command, shards []string) error {
 			r.params.Shards, r.given = shards, cli.Given(cmd)
-			if err := r.params.Validate(); err != nil {
+			if err := errors.Join(r.params.Validate(), r.check()); err != nil {
 				return cli.Usage("%w", err)
 			}
 			if r.params.DryRun {
 				return onStore(cmd, std, r.dry)
 			}
-			return withClient(cmd, std, r.submit)
+			submission, err := remotegc.Submission(r.params)
+			if err != nil {
+				return err
+			}
+			session, err := std.Open(cmd)
+			if err != nil {
+				return err
+			}
+			defer session.Close(cmd.Context())
+			return r.submit(cmd.Context(), session, submission)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&r.params.Folder, "folder", "", "only shards in this `folder`, such as books/")
 	f.BoolVar(&r.params.DryRun, "dry-run", false, "list what would go, and delete nothing")
-	f.BoolVar(&r.detach, "detach", false, "print the id of the task and do not wait for it")
-	jsonFlag(cmd, &r.json, "what is found")
+	r.flags(cmd)
 	return cmd
 }
 
-// submit hands the collection to the fleet and waits for it. The parameters are its key: a collection that runs is joined.
-func (r *gcRun) submit(ctx context.Context, s *cli.Session, c *client.Client) error {
-	if err := s.Ping(ctx); err != nil {
-		return err
-	}
-	if err := makeTopics(ctx, s, []string{remotegc.Type}); err != nil {
-		return err
-	}
-	submission, err := remotegc.Submission(r.params)
-	if err != nil {
-		return err
-	}
-	result := c.SubmitBatch(ctx, []task.Submission{submission})[0]
-	if result.Err != nil {
-		return fmt.Errorf("submit %s: %w", remotegc.Type, result.Err)
-	}
-	if result.Existed {
-		fmt.Fprintf(r.std.Err, "%s runs already\n", result.ID)
-	}
-	if r.detach {
-		fmt.Fprintln(r.std.Out, result.ID)
-		return nil
-	}
-	return r.wait(ctx, c, client.Awaited{ID: result.ID, Replay: result.Replay})
-}
-
-func (r *gcRun) wait(ctx context.Context, c *client.Client, awaited client.Awaited) error {
-	following, err := cli.Follow(ctx, r.std, c, []client.Awaited{awaited}, func(int, *cli.Task) string { return "" })
-	if err != nil {
-		fmt.Fprintln(r.std.Err, "offlinectl: stopped waiting: the task goes on")
-		r.std.Advise([]string{awaited.ID}, remotegc.Type, r.given)
-		return cli.End(cli.Unknown)
-	}
-	t := following.Last[0]
-	if t.Status != task.Success {
-		return &cli.ExitError{Code: t.Code(), Err: fmt.Errorf("%s %s: %s", t.ID, t.Status, t.Says())}
-	}
+// result says what a task has found.
+func (r *gcRun) result(t *cli.Task) error {
 	var result remotegc.Result
 	if err := json.Unmarshal(t.Result, &result); err != nil {
 		return fmt.Errorf("result of %s: %w", t.ID, err)
 	}
-	return r.print(result)
+	if !r.json {
+		return r.print(result)
+	}
+	return r.failures(result)
 }
 
 // print says what was found, and ends with failure when a shard could not be looked at.
 func (r *gcRun) print(result remotegc.Result) error {
+	fmt.Fprintln(r.std.Err, cli.Count(result.Shards, "shard"))
+	return errors.Join(tallyTable(result.Found).Write(r.std.Out, r.std.Width), r.failures(result))
+}
+
+// failures names the shards that could not be looked at.
+func (r *gcRun) failures(result remotegc.Result) error {
+	if result.Failed == 0 {
+		return nil
+	}
 	for _, f := range result.Failures {
 		fmt.Fprintf(r.std.Err, "offlinectl: %s: %s\n", cli.Clean(f.Shard), cli.Clean(f.Error))
 	}
-	code := cli.Done
-	if result.Failed > 0 {
-		code = cli.Failed
-		fmt.Fprintf(r.std.Err, "offlinectl: nothing, or not all, was deleted in %s\n", cli.Count(result.Failed, "shard"))
-	}
-	if r.json {
-		return errors.Join(cli.WriteJSON(r.std.Out, result), cli.End(code))
-	}
-	fmt.Fprintln(r.std.Err, cli.Count(result.Shards, "shard"))
-	return errors.Join(tallyTable(result.Found).Write(r.std.Out, r.std.Width), cli.End(code))
+	fmt.Fprintf(r.std.Err, "offlinectl: nothing, or not all, was deleted in %s\n", cli.Count(result.Failed, "shard"))
+	return cli.End(cli.Failed)
 }
 
 func tallyTable(found remotegc.Tally) *cli.Table {
@@ -174,6 +148,9 @@ func (r *gcRun) dry(ctx context.Context, store remotestore.Store) error {
 		result.Found.Add(found)
 	}
 	progress.Clear()
+	if r.json {
+		return errors.Join(cli.WriteJSON(r.std.Out, result), r.failures(result))
+	}
 	return r.print(result)
 }
 

@@ -51,6 +51,29 @@ func TestGCNeedsAStore(t *testing.T) {
 	})
 }
 
+func TestGCRunsOnTheFleet(t *testing.T) {
+	dir := t.TempDir()
+	stored(t, dir, "books/0", 2)
+	in(t, func(s *session) {
+		s.worker(dir)
+		r := s.Run("gc run --wait")
+		require.Equal(s.T, cli.Done, r.Code, "%s", r.Err)
+		require.Contains(s.T, r.Out, "live")
+		require.Contains(s.T, r.Err, "1 shard")
+		require.NotContains(s.T, r.Err, "already")
+
+		id := strings.TrimSpace(s.Run("gc run books/0").Out)
+		s.Eventually("it has ended", func() bool { return strings.Contains(s.Run("tasks get "+id).Out, "SUCCESS") })
+
+		r = s.Run("gc run books/1 --wait --json")
+		require.Equal(s.T, cli.Failed, r.Code)
+		require.Contains(s.T, r.Err, "books/1")
+		var ended struct{ Result remotegc.Result }
+		require.NoError(s.T, json.Unmarshal([]byte(r.Out), &ended))
+		require.Equal(s.T, 1, ended.Result.Failed)
+	})
+}
+
 func TestGCStatusTellsWhatWaits(t *testing.T) {
 	dir := t.TempDir()
 	stored(t, dir, "books/0", 1)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
-	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 )
 
 func shardForceMerge(std *cli.IO) *cobra.Command {
@@ -66,14 +65,20 @@ func (j *job) force(p *merge.ForceParams) func(*cobra.Command, []string) error {
 		}
 		defer session.Close(cmd.Context())
 		if session.Settings.Store.URL != "" {
-			err := onStore(cmd, j.std, func(ctx context.Context, store remotestore.Store) error {
-				_, err := newestOf(ctx, store, p.Shard)
-				return err
-			})
-			if err != nil {
+			if err := isThere(cmd.Context(), session, p.Shard); err != nil {
 				return err
 			}
 		}
 		return j.run(cmd.Context(), session, merge.ForceType+"-"+uuid.NewString(), merge.ForceType, *p)
 	}
+}
+
+// isThere tells whether the store has a shard.
+func isThere(ctx context.Context, s *cli.Session, name string) error {
+	store, err := openStore(ctx, s, false)
+	if err != nil {
+		return err
+	}
+	_, err = newestOf(ctx, store, name)
+	return errors.Join(err, closeStore(store))
 }

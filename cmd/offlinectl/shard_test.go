@@ -20,8 +20,10 @@ import (
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
 	"github.com/offline-nodes/offline-nodes/internal/cli/clitest"
+	"github.com/offline-nodes/offline-nodes/internal/garbage"
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
+	"github.com/offline-nodes/offline-nodes/pkg/remotegc"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
@@ -60,13 +62,14 @@ func stored(t *testing.T, dir, name string, n int) {
 	}
 }
 
-// merger runs merges and force merges.
-func (s *session) merger(dir string) {
+// worker runs merges, force merges and garbage collections.
+func (s *session) worker(dir string) {
 	s.T.Helper()
 	store, err := remotestore.Open(s.T.Context(), remotestore.Config{URL: "file://" + dir})
 	require.NoError(s.T, err)
 	mux := task.NewMux()
 	require.NoError(s.T, merge.Register(mux, merge.Config{Store: store, Scratch: s.T.TempDir()}))
+	require.NoError(s.T, remotegc.Register(mux, garbage.Config(store, nil)))
 	n, err := node.New(node.Config{Name: "node-a", Kafka: s.Kafka(), Claims: s.Claims(), Workers: mux, Grace: time.Second})
 	require.NoError(s.T, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.T.Context()))
@@ -107,7 +110,7 @@ func TestShards(t *testing.T) {
 		run("shard force-merge books/0 --max-segments 0")
 		run("shard force-merge books/0 --at-once 1")
 
-		s.merger(dir)
+		s.worker(dir)
 		r := run("shard expunge books/0 --wait --json")
 		require.Equal(s.T, cli.Done, r.Code)
 		var done struct {

@@ -22,6 +22,9 @@ type job struct {
 	timeout cli.Duration
 	json    bool
 	given   string // settings on the command line
+
+	// report, if set, shows a task that ended well in place of a line, and tells whether its result is good.
+	report func(*cli.Task) error
 }
 
 func (j *job) flags(cmd *cobra.Command) {
@@ -39,6 +42,14 @@ func (j *job) check() error {
 
 // run submits a task under an id of its own.
 func (j *job) run(ctx context.Context, s *cli.Session, id, typ string, params any) error {
+	submission, err := task.NewSubmission(typ, params, task.ID(id))
+	if err != nil {
+		return err
+	}
+	return j.submit(ctx, s, submission)
+}
+
+func (j *job) submit(ctx context.Context, s *cli.Session, submission task.Submission) error {
 	if err := s.Ping(ctx); err != nil {
 		return err
 	}
@@ -49,16 +60,20 @@ func (j *job) run(ctx context.Context, s *cli.Session, id, typ string, params an
 	if err := makeTopics(ctx, s, j.types); err != nil {
 		return err
 	}
-	if _, err := c.Submit(ctx, typ, params, task.ID(id)); err != nil {
-		return j.refused(id, err)
+	r := c.SubmitBatch(ctx, []task.Submission{submission})[0]
+	if r.Err != nil {
+		return j.refused(r.ID, fmt.Errorf("submit %s %s: %w", submission.Type, r.ID, r.Err))
+	}
+	if r.Existed {
+		fmt.Fprintf(j.std.Err, "%s is there already\n", r.ID)
 	}
 	if j.wait {
-		return j.await(ctx, c, id)
+		return j.await(ctx, c, client.Awaited{ID: r.ID, Replay: r.Replay})
 	}
 	if j.json {
-		return cli.WriteJSON(j.std.Out, map[string]string{"task_id": id, "type": typ})
+		return cli.WriteJSON(j.std.Out, map[string]string{"task_id": r.ID, "type": submission.Type})
 	}
-	fmt.Fprintln(j.std.Out, id)
+	fmt.Fprintln(j.std.Out, r.ID)
 	return nil
 }
 
@@ -86,26 +101,15 @@ func (j *job) refused(id string, err error) error {
 }
 
 // await follows the task until it has ended.
-func (j *job) await(ctx context.Context, c *client.Client, id string) error {
+func (j *job) await(ctx context.Context, c *client.Client, awaited client.Awaited) error {
 	if j.timeout > 0 {
 		limited, cancel := context.WithTimeout(ctx, time.Duration(j.timeout))
 		defer cancel()
 		ctx = limited
 	}
-	code := cli.Done
-	following, err := cli.Follow(ctx, j.std, c, []client.Awaited{{ID: id}}, func(_ int, t *cli.Task) string {
-		switch {
-		case !t.Status.Terminal():
-			return ""
-		case j.json:
-			code = t.Code()
-			return cli.JSON(t)
-		}
-		code = t.Code()
-		return t.Line(j.std.Now())
-	})
+	following, err := cli.Follow(ctx, j.std, c, []client.Awaited{awaited}, func(int, *cli.Task) string { return "" })
 	if err == nil || len(following.Left()) == 0 {
-		return cli.End(code)
+		return j.end(&following.Last[0])
 	}
 	how := "stopped waiting"
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -113,10 +117,25 @@ func (j *job) await(ctx context.Context, c *client.Client, id string) error {
 	}
 	fmt.Fprintf(j.std.Err, "offlinectl: %s: the task goes on\n", how)
 	if j.json {
-		if err := cli.WriteJSON(j.std.Out, map[string]string{"task_id": id}); err != nil {
+		if err := cli.WriteJSON(j.std.Out, map[string]string{"task_id": awaited.ID}); err != nil {
 			return err
 		}
 	}
-	j.std.Advise([]string{id}, "", j.given)
+	j.std.Advise([]string{awaited.ID}, "", j.given)
 	return cli.End(cli.Unknown)
+}
+
+// end shows how a task has ended.
+func (j *job) end(t *cli.Task) error {
+	var bad error
+	switch {
+	case j.json:
+		bad = cli.WriteJSON(j.std.Out, t)
+	case j.report == nil || t.Status != task.Success:
+		fmt.Fprintln(j.std.Out, t.Line(j.std.Now()))
+	}
+	if j.report != nil && t.Status == task.Success {
+		bad = errors.Join(bad, j.report(t))
+	}
+	return errors.Join(bad, cli.End(t.Code()))
 }
