@@ -3,7 +3,11 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,4 +73,28 @@ func (s *Soaked) Write(path string) error {
 		return fmt.Errorf("write the audit of a soak: %w", err)
 	}
 	return nil
+}
+
+// Report writes it in Markdown, as a section of a page.
+func (s *Soaked) Report(w io.Writer) error {
+	var b strings.Builder
+	verdict := "Every promise was kept."
+	if !s.Kept {
+		verdict = "**A promise was broken**: " + s.Failure + "."
+	}
+	fmt.Fprintf(&b, "\n## Soak\n\n%s of random faults under load, %s, on %s. %s\n\n",
+		s.Took, s.Began.UTC().Format(time.DateOnly), strings.Join(s.Servers, "; "), verdict)
+	fmt.Fprintf(&b, "- %d tasks accepted, %d settled, %d lost; %d events came again, %d tasks were ended by a second run, too\n",
+		s.Accepted, s.Settled, s.Lost, s.Repeated, s.Seconds)
+	fmt.Fprintf(&b, "- %d submissions were refused, %d had no answer and were made again; the slowest short task took %s\n", s.Refused, s.Unknown, s.Worst.Round(100*time.Millisecond))
+	for _, shard := range s.Shards {
+		fmt.Fprintf(&b, "- shard %s: %d writes, %d documents as they were acknowledged last, %d queries as on a plain index; %d commits, %d of them merges, none twice\n",
+			shard.Name, shard.Writes, shard.Documents, shard.Queries, shard.Generations, shard.Merges)
+	}
+	b.WriteString("\n| fault | times |\n| --- | ---: |\n")
+	for _, fault := range slices.Sorted(maps.Keys(s.Faults)) {
+		fmt.Fprintf(&b, "| %s | %d |\n", fault, s.Faults[fault])
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
