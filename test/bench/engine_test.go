@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
+	"github.com/offline-nodes/offline-nodes/test/fleet"
 	"github.com/offline-nodes/offline-nodes/test/testkit"
 )
 
@@ -62,16 +62,21 @@ func (x *bench) claimsConfig() claims.Config {
 
 // preload publishes n tasks of 500 bytes.
 func (x *bench) preload(n int) {
-	params := []byte(`{"pad":"` + strings.Repeat("x", 490) + `"}`)
+	preload(x.b, x.client, "noop", `{"pad":"`+strings.Repeat("x", 490)+`"}`, n)
+}
+
+// preload publishes n tasks with the same parameters.
+func preload(b *testing.B, c *client.Client, typ, params string, n int) {
+	b.Helper()
 	for n > 0 {
 		batch := make([]task.Submission, min(n, 5000))
 		for i := range batch {
-			s, err := task.NewSubmission("noop", params)
-			require.NoError(x.b, err)
+			s, err := task.NewSubmission(typ, []byte(params))
+			require.NoError(b, err)
 			batch[i] = s
 		}
-		for _, r := range x.client.SubmitBatch(x.b.Context(), batch) {
-			require.NoError(x.b, r.Err)
+		for _, r := range c.SubmitBatch(b.Context(), batch) {
+			require.NoError(b, r.Err)
 		}
 		n -= len(batch)
 	}
@@ -288,51 +293,39 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle is what a node costs that has nothing to do.
+// BenchmarkIdle is what an offline-node costs that has nothing to do.
 func BenchmarkIdle(b *testing.B) {
-	const window, partitions = 20 * time.Second, 6
+	const window = 20 * time.Second
+	f := fleet.New(b)
+	n := f.Node("n1", "node.types=probe")
+	f.Outcome(f.Submit(map[string]any{}), 0, time.Minute)
+	time.Sleep(3 * time.Second)
 	for b.Loop() {
-		x := start(b, partitions)
-		s := x.node(partitions, 4, func(context.Context, *task.Execution) error { return nil })
-		for s.Ready() != nil {
-			time.Sleep(10 * time.Millisecond)
-		}
-		time.Sleep(3 * time.Second)
-		runtime.GC()
-		before := selfCPU(b)
+		before := cpuOf(b, n.Pid())
 		time.Sleep(window)
-		b.ReportMetric(float64(selfCPU(b)-before)/float64(window)*100, "%core")
-		b.ReportMetric(residentMB(b), "rss-MB")
+		b.ReportMetric(float64(cpuOf(b, n.Pid())-before)/float64(window)*100, "%core")
+		b.ReportMetric(residentMB(b, n.Pid()), "rss-MB")
 	}
 }
 
-// BenchmarkParked is the memory of full windows: 4,096 records of 500 bytes on
-// each of 32 partitions, while one task holds the only slot.
+// BenchmarkParked is the memory of an offline-node with full windows: 4,096 records of 500 bytes on each of 32
+// partitions, while one task holds the only slot.
 func BenchmarkParked(b *testing.B) {
-	const partitions = 32
+	const partitions, window = 32, 4096
 	for b.Loop() {
-		x := start(b, partitions)
-		x.preload(partitions * 4096 * 11 / 10)
-		release := make(chan struct{})
-		b.Cleanup(func() { close(release) })
-		x.node(partitions, 1, func(ctx context.Context, _ *task.Execution) error {
-			select {
-			case <-release:
-			case <-ctx.Done():
-			}
-			return ctx.Err()
-		})
+		f := fleet.On(b, fleet.Servers{Kafka: testkit.Kafka(b), Redis: []string{testkit.Redis(b)}, Partitions: partitions})
+		preload(b, f.Client, "probe", `{"for":"1h","echo":"`+strings.Repeat("x", 470)+`"}`, partitions*window*11/10)
+		n := f.Node("n1", "node.types=probe", "types.probe.slots=1", "kafka.window.records="+strconv.Itoa(window))
 		time.Sleep(20 * time.Second)
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		b.ReportMetric(residentMB(b), "rss-MB")
-		b.ReportMetric(float64(m.HeapAlloc)/1e6, "heap-MB")
+		b.ReportMetric(residentMB(b, n.Pid()), "rss-MB")
+		n.Kill()
 	}
 }
 
-func residentMB(b *testing.B) float64 {
+// residentMB is the memory of a process.
+func residentMB(b *testing.B, pid int) float64 {
 	b.Helper()
-	text, err := os.ReadFile("/proc/self/status")
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	require.NoError(b, err)
 	for line := range strings.Lines(string(text)) {
 		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {

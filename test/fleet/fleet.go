@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/url"
@@ -23,7 +24,8 @@ import (
 // Servers are what a fleet runs on. The zero value of a field is the usual: one broker, one Redis, no store.
 type Servers struct {
 	Kafka []string
-	// Replication and MinInsync are of the topics; zero: 1, and the broker's own.
+	// Partitions, Replication and MinInsync are of the topics; zero: 4, 1, and the broker's own.
+	Partitions  int32
 	Replication int16
 	MinInsync   int
 
@@ -57,9 +59,8 @@ func New(t testing.TB) *Fleet {
 // On is a fleet on servers of the test's choice.
 func On(t testing.TB, on Servers) *Fleet {
 	t.Helper()
-	if on.Replication == 0 {
-		on.Replication = 1
-	}
+	on.Partitions = cmp.Or(on.Partitions, 4)
+	on.Replication = cmp.Or(on.Replication, 1)
 	f := &Fleet{
 		Servers: on, Prefix: testkit.Name(t) + ".",
 		t: t, events: map[string][]task.Event{}, arrive: make(chan struct{}),
@@ -77,12 +78,10 @@ func On(t testing.TB, on Servers) *Fleet {
 	return f
 }
 
-const partitions = 4
-
 // KafkaConfig opens the fleet's Kafka.
 func (f *Fleet) KafkaConfig() kafkaqueue.Config {
 	return kafkaqueue.Config{Brokers: f.Kafka, Prefix: f.Prefix, Topics: kafkaqueue.Topics{
-		Partitions: partitions, Replication: f.Replication, MinInsync: f.MinInsync,
+		Partitions: f.Partitions, Replication: f.Replication, MinInsync: f.MinInsync,
 	}}
 }
 
@@ -189,7 +188,7 @@ func (f *Fleet) start(program string, settings []string, args ...string) *Proces
 func (f *Fleet) Settings() []string {
 	settings := []string{
 		"kafka.brokers=" + strings.Join(f.Kafka, ","), "kafka.prefix=" + f.Prefix,
-		"kafka.topics.partitions=" + strconv.Itoa(partitions), "kafka.topics.replication=" + strconv.Itoa(int(f.Replication)),
+		"kafka.topics.partitions=" + strconv.Itoa(int(f.Partitions)), "kafka.topics.replication=" + strconv.Itoa(int(f.Replication)),
 		"kafka.topics.min_insync_replicas=" + strconv.Itoa(f.MinInsync),
 		"redis.addrs=" + strings.Join(f.Redis, ","), "redis.master_name=" + f.Master,
 		"redis.cluster=" + strconv.FormatBool(f.Cluster), "redis.prefix=" + f.Prefix,
