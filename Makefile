@@ -63,9 +63,10 @@ sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, 
 	go test $(TAGS) -count 1 -v -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
 
 MINUTES ?= 5
-SOAK_AUDIT ?= docs/soak.json
+SOAK_AUDIT ?= bin/soak.json
 .PHONY: soak
 soak: deps ## breaks a whole system at random under load, then audits all of it (MINUTES=5, SOAK_AUDIT=file)
+	@mkdir -p $(dir $(SOAK_AUDIT))
 	SOAK=$(MINUTES) SOAK_AUDIT=$(abspath $(SOAK_AUDIT)) go test $(TAGS) -timeout 0 -v -count 1 -run TestSoak $(GOTEST) ./test/faults
 
 # IMAGES=local takes the images that `make images` made; without it, the usual public ones are to be there already.

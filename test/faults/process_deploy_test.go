@@ -39,30 +39,34 @@ func running(f *fleet.Fleet, tasks int, long string) map[string]int64 {
 }
 
 func TestRow6NodesJoinAndLeaveUnderLongTasks(t *testing.T) {
-	for name, balancer := range map[string]string{"cooperative": "false", "KIP848": "true"} {
-		t.Run(name, func(t *testing.T) {
-			r := begin(t, 6)
-			r.on(usualServers)
-			f := r.fleet(fleet.Servers{})
-			settings := []string{"types.probe.slots=8", "node.grace=2m", "kafka.server_side_balancer=" + balancer}
-			nodes := []*fleet.Process{f.Node("n1", settings...), f.Node("n2", settings...)}
-			held := running(f, 8, "55s")
-			work := r.load(f, loadOf{})
-			r.strike("7 times a node joins or the oldest one leaves, under 8 tasks of 55 s (%s)", name)
-			for i := range 7 {
-				time.Sleep(6 * time.Second)
-				if i%2 == 0 {
-					nodes = append(nodes, f.Node(fmt.Sprint("n", 3+i), settings...))
-					continue
-				}
-				nodes[0].Signal(syscall.SIGTERM)
-				nodes = nodes[1:]
-			}
-			ids := r.ranOnce(f, held)
-			r.checked("8 tasks of 55 s ran once each")
-			r.audit(f, append(ids, work.stop()...))
-		})
+	begin(t, 6).joinAndLeave("the group's leader assigns partitions", "kafka.server_side_balancer=false")
+}
+
+func TestRow6NodesJoinAndLeaveUnderLongTasksWithABalancingBroker(t *testing.T) {
+	begin(t, 6).joinAndLeave("the broker assigns partitions, KIP-848", "kafka.server_side_balancer=true")
+}
+
+func (r *run) joinAndLeave(how, balancer string) {
+	r.t.Helper()
+	r.on(usualServers)
+	f := r.fleet(fleet.Servers{})
+	settings := []string{"types.probe.slots=8", "node.grace=2m", balancer}
+	nodes := []*fleet.Process{f.Node("n1", settings...), f.Node("n2", settings...)}
+	held := running(f, 8, "55s")
+	work := r.load(f, loadOf{})
+	r.strike("7 times a node joins or the oldest one leaves, under 8 tasks of 55 s (%s)", how)
+	for i := range 7 {
+		time.Sleep(6 * time.Second)
+		if i%2 == 0 {
+			nodes = append(nodes, f.Node(fmt.Sprint("n", 3+i), settings...))
+			continue
+		}
+		nodes[0].Signal(syscall.SIGTERM)
+		nodes = nodes[1:]
 	}
+	ids := r.ranOnce(f, held)
+	r.checked("8 tasks of 55 s ran once each")
+	r.audit(f, append(ids, work.stop()...))
 }
 
 func TestRow9ALongGraceCostsNoWork(t *testing.T) {

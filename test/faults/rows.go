@@ -65,6 +65,7 @@ var Rows = []Row{
 		Invariants: []int{1, 7, 8},
 		Proofs: []Proof{
 			row("TestRow6NodesJoinAndLeaveUnderLongTasks"),
+			row("TestRow6NodesJoinAndLeaveUnderLongTasksWithABalancingBroker"),
 			bubble("pkg/node", "TestARunningTaskOutlivesARebalanceAndADrain"), e2e("TestADeployRunsNothingTwice"),
 		},
 	},

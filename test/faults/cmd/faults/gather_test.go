@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,4 +47,17 @@ func TestRealRowsRunLastAndEachTestOnce(t *testing.T) {
 	}
 	_, err := chosen("13,99")
 	require.Error(t, err)
+}
+
+func TestAReportHoldsTheLastSoakIfThereWasOne(t *testing.T) {
+	var page strings.Builder
+	path := filepath.Join(t.TempDir(), "soak.json")
+	require.NoError(t, soaked(&page, path))
+	require.Empty(t, page.String())
+	audit := faults.Soaked{Kept: true, Accepted: 7}
+	require.NoError(t, audit.Write(path))
+	require.NoError(t, soaked(&page, path))
+	require.Contains(t, page.String(), "7 tasks accepted")
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	require.Error(t, soaked(&page, path))
 }

@@ -33,6 +33,7 @@ type options struct {
 	count, parallel int
 	rows            string
 	results, report string
+	soak            string
 	run             bool
 }
 
@@ -43,6 +44,7 @@ func main() {
 	flag.StringVar(&o.rows, "rows", "", "numbers of the rows to run, separated by commas; empty: all")
 	flag.StringVar(&o.results, "results", "bin/faults.jsonl", "where results are kept, a test a line")
 	flag.StringVar(&o.report, "report", "docs/faults.md", "where the report is written")
+	flag.StringVar(&o.soak, "soak", "bin/soak.json", "the audit of the last soak, for the report; it may be missing")
 	flag.BoolVar(&o.run, "run", true, "run the tests; else write the report from the results that are kept")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -84,7 +86,9 @@ func (o options) do(ctx context.Context) error {
 			}
 		}
 	}
-	if err := write(o.report, func(w io.Writer) error { return faults.Report(w, results, machine(ctx)) }); err != nil {
+	if err := write(o.report, func(w io.Writer) error {
+		return errors.Join(faults.Report(w, results, machine(ctx)), soaked(w, o.soak))
+	}); err != nil {
 		return err
 	}
 	if failed {
@@ -201,6 +205,18 @@ func machine(ctx context.Context) string {
 	}
 	return fmt.Sprintf("one machine with %d cores that does other things too (%s): Apache Kafka %s, %s, versitygw %s, %s",
 		runtime.NumCPU(), runtime.GOOS, servers.KafkaVersion, redis, servers.VersityGWVersion, runtime.Version())
+}
+
+// soaked writes what the last soak has found, if there was one.
+func soaked(w io.Writer, path string) error {
+	audit, err := faults.ReadSoaked(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return audit.Report(w)
 }
 
 // write replaces a file as a whole.
