@@ -231,14 +231,18 @@ func (s *soak) tasks(shorts, longs []string) {
 	}
 	type outcome struct {
 		task.Event
-		again, second bool
+		second bool
 	}
-	outcomes, flushed := map[string]*outcome{}, s.audit.Faults["FLUSHALL of Redis"]+s.audit.Faults["kill -9 of Redis"] > 0
+	type replay struct {
+		id     string
+		number int
+	}
+	outcomes, flushed := map[replay]*outcome{}, s.audit.Faults["FLUSHALL of Redis"]+s.audit.Faults["kill -9 of Redis"] > 0
 	require.NoError(s.t, kafkaqueue.ReadResults(s.t.Context(), s.fleet.KafkaConfig(), time.Time{}, func(e task.Event) error {
-		first := outcomes[e.TaskID]
+		first := outcomes[replay{e.TaskID, e.Replay}]
 		switch {
 		case first == nil:
-			outcomes[e.TaskID] = &outcome{Event: e}
+			outcomes[replay{e.TaskID, e.Replay}] = &outcome{Event: e}
 		case e.AllocationID == first.AllocationID && e.Status == first.Status:
 			s.audit.Repeated++
 		case !first.second:
@@ -251,7 +255,7 @@ func (s *soak) tasks(shorts, longs []string) {
 	for i, ids := range [][]string{shorts, longs} {
 		s.audit.Accepted += len(ids)
 		for _, id := range ids {
-			o := outcomes[id]
+			o := outcomes[replay{id, 0}]
 			if o == nil {
 				continue
 			}
