@@ -162,10 +162,10 @@ func TestRow21TwoBrokersOfThreeAreAway(t *testing.T) {
 	r.checked("while one broker was left, Submit said that the outcome is unknown")
 	time.Sleep(15 * time.Second) // the fault itself: the task that runs ends meanwhile
 	brokers[0].Restart()
-	brokers[1].Restart()
-	r.strike("kill -9 of two brokers of three, started again after half a minute")
+	r.strike("kill -9 of two brokers of three; after half a minute one of them is back, then the other")
 	work.next(time.Minute)
-	r.recovered("a task that was submitted behind it has ended")
+	r.recovered("a task that was submitted behind the first one's return has ended")
+	brokers[1].Restart()
 	_, err = f.Client.Submit(t.Context(), "probe", nil, task.ID(id))
 	require.NoError(t, err)
 	require.Equal(t, token, f.Outcome(long, 0, time.Minute).AllocationID)
@@ -240,9 +240,12 @@ func TestRow24ATopicIsDeletedAndCreatedAgain(t *testing.T) {
 	admin, topic := administer(t, f.Kafka), f.Prefix+"tasks.probe"
 	_, err := admin.DeleteTopic(t.Context(), topic)
 	require.NoError(t, err)
+	exists := func(admin *kadm.Client) bool {
+		topics, err := admin.ListTopics(t.Context(), topic)
+		return err == nil && topics.Has(topic)
+	}
 	require.Eventually(t, func() bool {
-		_, err := admin.CreateTopic(t.Context(), 4, 1, nil, topic)
-		return err == nil
+		return f.Client.Ensure(t.Context(), "probe") == nil && exists(admin)
 	}, 20*time.Second, 100*time.Millisecond)
 	r.strike("the topic of tasks is deleted and created again")
 	require.Equal(t, 2, n.Wait(time.Minute), n.Tail())

@@ -1,8 +1,9 @@
 // Faults runs the tests of the fault matrix and writes what came of them.
 //
 //	faults -count 3 -results bin/faults.jsonl -report docs/faults.md
-//	faults -rows 13,14      only these; what the file of results says of the others stays
-//	faults -run=false       only the report, from the file of results
+//	faults -rows 13,14              only these; what the file of results says of the others stays
+//	faults -package test/faults     only tests of this folder
+//	faults -run=false               only the report, from the file of results
 //
 // A test passes or fails as `go test -json` says, and counts only if it ran. It ends with 1 when one failed.
 package main
@@ -31,7 +32,7 @@ import (
 
 type options struct {
 	count, parallel int
-	rows            string
+	rows, folder    string
 	results, report string
 	soak            string
 	run             bool
@@ -42,6 +43,7 @@ func main() {
 	flag.IntVar(&o.count, "count", 3, "runs of each row on real servers")
 	flag.IntVar(&o.parallel, "parallel", 3, "rows that run at the same time: mostly they wait")
 	flag.StringVar(&o.rows, "rows", "", "numbers of the rows to run, separated by commas; empty: all")
+	flag.StringVar(&o.folder, "package", "", "folder whose tests to run, as in test/faults; empty: all that prove something")
 	flag.StringVar(&o.results, "results", "bin/faults.jsonl", "where results are kept, a test a line")
 	flag.StringVar(&o.report, "report", "docs/faults.md", "where the report is written")
 	flag.StringVar(&o.soak, "soak", "bin/soak.json", "the audit of the last soak, for the report; it may be missing")
@@ -69,10 +71,13 @@ func (o options) do(ctx context.Context) error {
 	}
 	failed := false
 	if o.run {
-		if o.rows == "" {
+		if o.rows == "" && o.folder == "" {
 			results = nil
 		}
 		for _, p := range packages(rows) {
+			if o.folder != "" && o.folder != p.folder {
+				continue
+			}
 			came, err := o.test(ctx, p)
 			if err != nil {
 				return err
