@@ -142,6 +142,14 @@ func TestBeat(t *testing.T) {
 			require.NoError(f.t, err)
 			require.Equal(f.t, []int{Bucket("t")}, cold.Buckets)
 		}},
+		{"does not touch a bucket that is marked: outcomes are read back since before it was", func(f *fixture) {
+			a := f.grant("call", record)
+			epoch := f.keys.epoch(Bucket("t"))
+			marked := "m" + f.raw.Get(f.ctx(), epoch).Val()[1:41] + "00000000001000mine"
+			require.NoError(f.t, f.raw.Set(f.ctx(), epoch, marked, 0).Err())
+			require.Equal(f.t, Kept, f.beat(record.beat(a.Lease)))
+			require.Equal(f.t, marked, f.raw.Get(f.ctx(), epoch).Val())
+		}},
 		{"one broken state leaves the others alone", func(f *fixture) {
 			b := record.beat(f.grant("call", record).Lease)
 			f.raw.Set(f.ctx(), f.keys.state(Bucket("broken"), "broken"), "nonsense", 0)

@@ -84,6 +84,10 @@ func TestClaimAnswers(t *testing.T) {
 		{name: "held: a higher replay meets one that has not ended", ask: record.at(1, 1, 0), verdict: Held, prepare: func(f *fixture) {
 			f.settle(record.retry(f.grant("other", record).Lease))
 		}},
+		{name: "held: a higher replay meets one whose holder vanished", ask: record.at(1, 1, 0), verdict: Held, prepare: func(f *fixture) {
+			f.grant("other", record)
+			f.expire("t")
+		}},
 		{name: "held: terminal, younger than a beat", ask: record, verdict: Held, prepare: func(f *fixture) {
 			f.settle(record.settle(f.grant("other", record).Lease, task.Success))
 		}, check: func(f *fixture, a Answer) {

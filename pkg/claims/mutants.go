@@ -61,7 +61,7 @@ var mutants = map[string][]edit{
 	"running tasks are not told to end":   {{"beat", `return cancel == '1' and 'x' or 'k'`, `return 'k'`}},
 	"running descendants are not told":    {{"beat", `if ban then cancel = '1' end`, ``}},
 	"beats mark what a hop owes":          {{"beat", `published = sub(state, 3, 3)`, ``}},
-	"a beat warms":                        {{"beat", `if not is_cold(V[b], run) and now`, `if V[b] and now`}},
+	"beats touch what is cold":            {{"beat", `if not is_cold(V[b], run) and now`, `if V[b] and now`}},
 	"deletes a lease without owner check": {{"settle", `if V[i] and V[i] == ARGV[2 + 3 * i] then`, `if V[i] then`}},
 	"no settlement is stale":              {{"settle", `if lease and lease ~= mine then return 'z' end`, ``}},
 	"settles over a newer claim":          {{"settle", `elseif s_id ~= ZERO or s_status ~= '1' then`, `elseif false then`}},

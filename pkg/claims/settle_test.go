@@ -96,6 +96,16 @@ func TestSettle(t *testing.T) {
 			require.Equal(f.t, task.Assigned, f.state("t").Status)
 			require.Positive(f.t, f.leaseLeft("t"))
 		}},
+		{"stale: another claim, whose state is not there", func(f *fixture) {
+			mine := f.grant("call", record).Lease
+			f.expire("t")
+			theirs := f.grant("call2", record).Lease
+			require.EqualValues(f.t, 1, f.raw.Del(f.ctx(), f.keys.state(Bucket("t"), "t")).Val())
+			s := record.settle(mine, task.Success)
+			s.Fresh = true
+			require.Equal(f.t, Stale, f.settle(s).Verdict)
+			require.Equal(f.t, theirs, f.raw.Get(f.ctx(), f.keys.lease(Bucket("t"), "t")).Val())
+		}},
 		{"stale: claimed and settled by another since", func(f *fixture) {
 			s := record.settle(f.grant("call", record).Lease, task.Success)
 			f.expire("t")

@@ -59,6 +59,9 @@ func newTracker(committed int64) *tracker {
 func (t *tracker) add(offset int64, epoch int32, size int, now time.Time) (hole span) {
 	if t.next < 0 {
 		t.next, t.low, t.warned = offset, offset, offset
+		if mutant.On("a beginning is not committed") {
+			t.sent = offset
+		}
 	}
 	if offset > t.next {
 		hole = span{max(t.next, t.warned), offset}
