@@ -69,6 +69,9 @@ func NewListener(cfg Config, lc ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener of group %s: %w", lc.Group, err)
 	}
+	if !lc.Since.IsZero() {
+		m.since = lc.Since.UnixMilli()
+	}
 	return &Listener{member: m, seen: newMemory(lc.Remember), repeats: lc.Repeats}, nil
 }
 

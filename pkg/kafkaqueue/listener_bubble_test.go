@@ -103,6 +103,8 @@ func TestAListenerThatCountsRepeatsStartsAtATime(t *testing.T) {
 		w.event(p, "a", 0)
 		w.eventually(time.Minute, func() bool { return len(l.got()) == 3 }, "what came after")
 		require.Equal(w.T, []string{"a/0", "a/0", "a/0"}, l.got())
+		l.stop()
+		require.LessOrEqual(w.T, sum(w.committed("auditors")["tasks.results"]), int64(4), "no time is committed as an offset")
 	})
 }
 

@@ -27,6 +27,7 @@ type member struct {
 	hooks   Hooks
 	options []kgo.Opt
 	again   string // the return topic, if any
+	since   int64  // where a new group starts, in ms; 0: at no time
 	metrics *metrics
 
 	ready chan struct{} // closed when client is set

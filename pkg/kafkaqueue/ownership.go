@@ -39,7 +39,11 @@ func (m *member) starting(_ context.Context, offsets map[string]map[int32]kgo.Of
 	defer m.mu.Unlock()
 	for topic, partitions := range offsets {
 		for partition, offset := range partitions {
-			m.begin(topic, partition, max(offset.EpochOffset().Offset, -1))
+			at := max(offset.EpochOffset().Offset, -1)
+			if m.since != 0 && at == m.since {
+				at = -1 // a time: which offset that is shows with the first record
+			}
+			m.begin(topic, partition, at)
 		}
 	}
 	return offsets, nil
