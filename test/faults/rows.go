@@ -187,6 +187,7 @@ var Rows = []Row{
 			bubble("pkg/kafkaqueue", "TestRetentionThatOvertakesTheGroupIsReported"),
 			bubble("pkg/kafkaqueue", "TestAnEmptiedLogIsAGapWithoutAnyRecord"),
 		},
+		Open: "a partition of which the group has never read a record: what retention takes there before is lost in silence",
 	},
 	{
 		Number: 23, Fault: "partitions are added, and filled before they are noticed",

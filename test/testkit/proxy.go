@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -41,9 +42,9 @@ func StartProxy(t testing.TB, addr string) *Proxy {
 		t.Fatalf("listen for a proxy: %v", err)
 	}
 	p := &Proxy{Addr: listener.Addr().String(), Server: addr, ends: map[net.Conn]bool{}}
-	p.open.Go(func() { p.accept(listener) })
+	p.open.Go(func() { p.accept(t.Context(), listener) })
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		p.Cut()
 		p.open.Wait()
 	})
@@ -56,7 +57,7 @@ func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.ends {
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 
@@ -81,19 +82,19 @@ func (p *Proxy) Heal() {
 	p.refusing.Store(false)
 }
 
-func (p *Proxy) accept(listener net.Listener) {
+func (p *Proxy) accept(ctx context.Context, listener net.Listener) {
 	for {
 		client, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		p.open.Go(func() { p.serve(client) })
+		p.open.Go(func() { p.serve(ctx, client) })
 	}
 }
 
-func (p *Proxy) serve(client net.Conn) {
+func (p *Proxy) serve(ctx context.Context, client net.Conn) {
 	defer p.track(client)()
-	server, err := net.DialTimeout("tcp", p.Server, 5*time.Second)
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", p.Server)
 	if err != nil {
 		return
 	}
@@ -117,7 +118,7 @@ func (p *Proxy) track(conn net.Conn) (untrack func()) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.ends, conn)
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 
