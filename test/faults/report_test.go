@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,10 +44,8 @@ func TestEveryRowTestIsInTheTable(t *testing.T) {
 
 func named(test string) bool {
 	for _, row := range Rows {
-		for _, p := range row.Proofs {
-			if p == (Proof{Real, "test/faults", test}) {
-				return true
-			}
+		if slices.Contains(row.Proofs, Proof{Real, "test/faults", test}) {
+			return true
 		}
 	}
 	return false

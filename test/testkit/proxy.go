@@ -93,12 +93,14 @@ func (p *Proxy) accept(ctx context.Context, listener net.Listener) {
 }
 
 func (p *Proxy) serve(ctx context.Context, client net.Conn) {
-	defer p.track(client)()
+	untrack := p.track(client)
+	defer untrack()
 	server, err := new(net.Dialer).DialContext(ctx, "tcp", p.Server)
 	if err != nil {
 		return
 	}
-	defer p.track(server)()
+	untrackServer := p.track(server)
+	defer untrackServer()
 	if p.refusing.Load() {
 		return
 	}

@@ -204,7 +204,7 @@ func machine(ctx context.Context) string {
 	if out, err := exec.CommandContext(ctx, "redis-server", "--version").Output(); err == nil {
 		for field := range bytes.FieldsSeq(out) {
 			if version, found := bytes.CutPrefix(field, []byte("v=")); found {
-				redis += " " + string(version)
+				redis = "Redis " + string(version)
 			}
 		}
 	}
