@@ -224,15 +224,15 @@ func (l *ledger) times() (median, most, worst time.Duration) {
 
 // line is a progress line.
 func (t *tally) line(passed time.Duration) string {
-	text := fmt.Sprintf("%s  %s accepted, %s outstanding, %s ended", cli.Ago(passed), cli.Thousands(t.Accepted),
-		cli.Thousands(t.Outstanding), cli.Thousands(t.Succeeded+t.Failed+t.Cancelled))
+	parts := []string{fmt.Sprintf("%s  %s accepted, %s outstanding, %s ended", cli.Ago(passed), cli.Thousands(t.Accepted),
+		cli.Thousands(t.Outstanding), cli.Thousands(t.Succeeded+t.Failed+t.Cancelled))}
 	for _, part := range []struct {
 		n    int
 		what string
 	}{{t.TwoOutcomes, "WITH TWO OUTCOMES"}, {t.Late, "late"}, {t.Repeated, "repeated"}, {t.Refused, "refused"}} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %s %s", cli.Thousands(part.n), part.what)
+			parts = append(parts, cli.Thousands(part.n)+" "+part.what)
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
