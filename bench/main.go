@@ -35,6 +35,9 @@ func run() error {
 	if len(os.Args) == 3 && os.Args[1] == rig.WorkerCommand {
 		return rig.RunWorker(context.Background(), os.Args[2], os.Stdout)
 	}
+	if len(os.Args) == 3 && os.Args[1] == scenario.MergeCommand {
+		return scenario.RunMerge(context.Background(), os.Args[2], os.Stdout)
+	}
 	o, err := parse()
 	if err != nil {
 		return err

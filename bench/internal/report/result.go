@@ -33,6 +33,8 @@ type Result struct {
 	Quick    bool        `json:"quick,omitempty"`
 	Machine  rig.Machine `json:"machine"`
 	Servers  []string    `json:"servers"`
+	// Order of the systems; those that are not in it come as they were measured.
+	Order []string `json:"order,omitempty"`
 	// Settings of each system.
 	Settings map[string][]string `json:"settings"`
 	// Load is the load average of the last minute at the start of each turn.
@@ -63,9 +65,17 @@ func (r *Result) Cases() []string {
 	return distinct(r.Samples, func(s Sample) string { return s.Case })
 }
 
-// Systems are in the order in which they were measured first.
+// Systems that were measured, in their order.
 func (r *Result) Systems() []string {
-	return distinct(r.Samples, func(s Sample) string { return s.System })
+	found := distinct(r.Samples, func(s Sample) string { return s.System })
+	place := func(name string) int {
+		if i := slices.Index(r.Order, name); i >= 0 {
+			return i
+		}
+		return len(r.Order)
+	}
+	slices.SortStableFunc(found, func(a, b string) int { return place(a) - place(b) })
+	return found
 }
 
 func distinct(samples []Sample, of func(Sample) string) []string {

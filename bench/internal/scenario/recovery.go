@@ -66,6 +66,7 @@ func mostOf(text, metric string, spec system.Spec, most float64, unit string) re
 
 // together has all systems take each turn at the same time. It is for tasks that only wait.
 func (r *Run) together(specs []system.Spec, one func(turn int, spec system.Spec) error) error {
+	r.order(specs)
 	for turn := range r.Turns {
 		if err := r.Rig.Clean(context.Background()); err != nil {
 			return err

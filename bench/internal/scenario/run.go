@@ -28,7 +28,7 @@ type Scenario struct {
 
 // All are the scenarios in their order.
 func All() []Scenario {
-	return []Scenario{burnDown(), pickup(), recovery(), deploy(), headOfLine(), storm()}
+	return []Scenario{burnDown(), pickup(), recovery(), deploy(), headOfLine(), storm(), growth(), hotPartition(), merging()}
 }
 
 // Run is one measurement under way.
@@ -72,6 +72,7 @@ func (r *Run) Measure(ctx context.Context, s Scenario) (*report.Result, error) {
 
 // turns calls each system's turn, in another order each time: turn 0 begins with the first, turn 1 with the second.
 func (r *Run) turns(specs []system.Spec, one func(turn int, spec system.Spec) error) error {
+	r.order(specs)
 	for turn := range r.Turns {
 		for i := range specs {
 			if err := r.turn(turn, specs[(i+turn)%len(specs)], one); err != nil {
@@ -80,6 +81,13 @@ func (r *Run) turns(specs []system.Spec, one func(turn int, spec system.Spec) er
 		}
 	}
 	return nil
+}
+
+// order has the report show systems in this order, whoever is measured first.
+func (r *Run) order(specs []system.Spec) {
+	for _, spec := range specs {
+		r.result.Order = append(r.result.Order, spec.String())
+	}
 }
 
 func (r *Run) turn(turn int, spec system.Spec, one func(turn int, spec system.Spec) error) error {

@@ -59,19 +59,13 @@ func (s *asynqSystem) redis() asynq.RedisClientOpt {
 
 func (s *asynqSystem) Create(context.Context) error { return nil }
 
-func (s *asynqSystem) Drop(context.Context) error {
-	inspector := asynq.NewInspector(s.redis())
-	err := inspector.DeleteQueue(s.spec.Space, true)
-	if errors.Is(err, asynq.ErrQueueNotFound) {
-		err = nil
-	}
-	return errors.Join(err, inspector.Close())
-}
+// Drop leaves the queue: a killed worker's tasks keep it from being removed. Redis is emptied before each turn.
+func (s *asynqSystem) Drop(context.Context) error { return nil }
 
 func (s *asynqSystem) Work(ctx context.Context, do Handler, ready func()) error {
 	server := asynq.NewServer(s.redis(), s.config())
 	mux := asynq.NewServeMux()
-	mux.HandleFunc(taskType, func(ctx context.Context, t *asynq.Task) error {
+	mux.HandleFunc(TaskType, func(ctx context.Context, t *asynq.Task) error {
 		var params work.Task
 		if err := json.Unmarshal(t.Payload(), &params); err != nil {
 			return err
@@ -104,7 +98,7 @@ func (q *asynqQueue) Submit(ctx context.Context, t work.Task) error {
 	if err != nil {
 		return err
 	}
-	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(taskType, payload), asynq.Queue(q.system.spec.Space))
+	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(TaskType, payload), asynq.Queue(q.system.spec.Space))
 	return err
 }
 

@@ -17,7 +17,8 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
 
-const taskType = "bench"
+// TaskType is what the tasks are called in every system.
+const TaskType = "bench"
 
 type ours struct{ spec Spec }
 
@@ -86,7 +87,7 @@ func (s *ours) Create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.Ensure(ctx, taskType), c.Close(ctx))
+	return errors.Join(c.Ensure(ctx, TaskType), c.Close(ctx))
 }
 
 func (s *ours) Drop(ctx context.Context) error {
@@ -116,7 +117,7 @@ func (s *ours) Work(ctx context.Context, do Handler, ready func()) error {
 	if s.spec.FastRetries {
 		options = append(options, task.Retry(task.RetryPolicy{MaxAttempts: 25, Initial: retryDelay(1), Max: retryDelay(25), Factor: 2}))
 	}
-	task.Handle(mux, taskType, func(ctx context.Context, run *task.Run[work.Task]) error {
+	task.Handle(mux, TaskType, func(ctx context.Context, run *task.Run[work.Task]) error {
 		return do(ctx, run.Params, run.Attempt)
 	}, options...)
 	svc, err := node.New(node.Config{
@@ -161,7 +162,7 @@ type oursQueue struct {
 }
 
 func (q *oursQueue) Submit(ctx context.Context, t work.Task) error {
-	_, err := q.client.Submit(ctx, taskType, t)
+	_, err := q.client.Submit(ctx, TaskType, t)
 	q.submitted.add(1)
 	return err
 }
@@ -172,7 +173,7 @@ func (q *oursQueue) SubmitMany(ctx context.Context, tasks []work.Task) error {
 	}
 	batch := make([]task.Submission, len(tasks))
 	for i, t := range tasks {
-		s, err := task.NewSubmission(taskType, t)
+		s, err := task.NewSubmission(TaskType, t)
 		if err != nil {
 			return err
 		}

@@ -133,7 +133,7 @@ func (s *riverSystem) Drop(ctx context.Context) error {
 type riverArgs struct{ work.Task }
 
 // Kind is what River calls a task's type.
-func (riverArgs) Kind() string { return taskType }
+func (riverArgs) Kind() string { return TaskType }
 
 func (s *riverSystem) Work(ctx context.Context, do Handler, ready func()) error {
 	pool, err := s.pool(ctx)
