@@ -92,6 +92,10 @@ faults: deps ## breaks real processes and servers, row by row of the fault matri
 model: deps ## searches the protocol's models, the long ones too (minutes)
 	MODEL_LONG=1 go test -count 1 -v $(GOTEST) ./test/model
 
+.PHONY: mutants
+mutants: deps ## breaks every rule of the protocol, wants the tests to notice, and writes docs/mutants.md
+	$(SERVERS) go run ./test/mutants -out docs/mutants.md
+
 .PHONY: test-docker
 test-docker: export RACE := $(RACE_CORE)$(RACE_FLOW)$(RACE_LONG)
 test-docker: deps ## runs the tests on servers in containers (IMAGES=local: those that `make images` made)

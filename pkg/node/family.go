@@ -88,10 +88,6 @@ func (l *lane) await(r *record) {
 	}
 	r.parent = true
 	if left := time.Until(r.leased.Add(l.svc.cfg.DetachAfter)); left > 0 && (!r.planned || mutant.On("a plan that only Redis has")) {
-		if mutant.On("parents wait for wake-ups alone") {
-			l.park(r, time.Hour)
-			return
-		}
 		l.park(r, min(left, l.svc.claims.Config().Beat))
 		return
 	}
