@@ -13,20 +13,23 @@ import (
 
 // collect submits a garbage collection, or finds the one with the same parameters that runs, and returns its id.
 func (q *queue) collect(ctx context.Context, p remotegc.Params) (id string, err error) {
-	c, err := q.connect(ctx)
-	if err != nil {
-		return "", err
-	}
-	if err := c.Ensure(ctx, remotegc.Type); err != nil {
-		return "", fmt.Errorf("topics of %s: %w", remotegc.Type, err)
-	}
 	s, err := remotegc.Submission(p)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", datanode.ErrInvalid, err)
 	}
-	result := c.SubmitBatch(ctx, []task.Submission{s})[0]
-	if errors.Is(result.Err, client.ErrUnknown) {
-		return "", fmt.Errorf("%w: %w", datanode.ErrUnknown, result.Err)
+	c, err := q.connect(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", datanode.ErrNoQueue, err)
 	}
-	return result.ID, result.Err
+	if err := c.Ensure(ctx, remotegc.Type); err != nil {
+		return "", fmt.Errorf("%w: topics of %s: %w", datanode.ErrNoQueue, remotegc.Type, err)
+	}
+	result := c.SubmitBatch(ctx, []task.Submission{s})[0]
+	switch {
+	case errors.Is(result.Err, client.ErrUnknown):
+		return "", fmt.Errorf("%w: %w", datanode.ErrUnknown, result.Err)
+	case result.Err != nil:
+		return "", fmt.Errorf("%w: %w", datanode.ErrNoQueue, result.Err)
+	}
+	return result.ID, nil
 }

@@ -91,12 +91,15 @@ func (q *queue) connect(ctx context.Context) (*client.Client, error) {
 	if time.Now().Before(q.until) {
 		return nil, q.failed
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	limited, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	c, err := client.Open(ctx, client.Config{Kafka: q.kafka, Claims: q.claims, Log: q.log, Tracer: q.tracer})
+	c, err := client.Open(limited, client.Config{Kafka: q.kafka, Claims: q.claims, Log: q.log, Tracer: q.tracer})
 	if err != nil {
-		q.failed, q.until = fmt.Errorf("task queue: %w", err), time.Now().Add(reconnect)
-		return nil, q.failed
+		err = fmt.Errorf("task queue: %w", err)
+		if ctx.Err() == nil { // else it says nothing about the queue
+			q.failed, q.until = err, time.Now().Add(reconnect)
+		}
+		return nil, err
 	}
 	q.client = c
 	return c, nil

@@ -99,7 +99,7 @@ func printLetters(std *cli.IO, found *newest, json bool) error {
 	}
 	table := cli.NewTable(
 		cli.Column{Title: "ID"}, cli.Column{Title: "TYPE", Least: 8}, cli.Column{Title: "REASON", Least: 9}, cli.Column{Title: "AGE"},
-		cli.Column{Title: "REPLAY", Spare: true}, cli.Column{Title: "TRIES", Spare: true}, cli.Column{Title: "NODE", Least: 8, Spare: true},
+		cli.Column{Title: "REPLAY", Spare: true}, cli.Column{Title: "ATTEMPTS", Spare: true}, cli.Column{Title: "NODE", Least: 8, Spare: true},
 		cli.Column{Title: "MESSAGE", Least: 13},
 	)
 	now := std.Now()

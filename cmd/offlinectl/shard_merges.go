@@ -61,7 +61,7 @@ func listMerges(ctx context.Context, std *cli.IO, c *client.Client, name string,
 				return err
 			}
 			for _, s := range states {
-				if slices.Contains(strings.Fields(s.Describe), name) {
+				if strings.HasSuffix(s.Describe, " of "+name) || strings.HasPrefix(s.Describe, "merge "+name+" down ") {
 					found = append(found, cli.TaskOf(s))
 				}
 			}

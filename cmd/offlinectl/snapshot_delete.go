@@ -73,11 +73,15 @@ func deleteSnapshot(ctx context.Context, s *cli.Session, home remotestore.Store,
 // checkDelete refuses what is not there, and what is being made.
 func checkDelete(ctx context.Context, s *cli.Session, home remotestore.Store, name string, repository bool, given string) error {
 	d, err := snapshot.Get(ctx, home, name)
-	if errors.Is(err, shard.ErrNotFound) {
+	switch {
+	case errors.Is(err, shard.ErrNotFound):
 		return checkLeftovers(ctx, home, name, repository)
-	}
-	if err != nil || d.Complete() {
-		return nil //nolint:nilerr // what cannot be read is to be deleted, too
+	case errors.Is(err, shard.ErrCorrupt), errors.Is(err, shard.ErrFormat): // to be deleted all the more
+		return nil
+	case err != nil:
+		return err
+	case d.Complete():
+		return nil
 	}
 	c, err := s.Client(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
+	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/client"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
 )
@@ -15,7 +16,7 @@ import (
 // cancelled is what --json prints for each task.
 type cancelled struct {
 	ID      string    `json:"task_id"`
-	Outcome string    `json:"outcome"` // cancelled, requested, ended, or failed
+	Outcome string    `json:"outcome"` // cancelled, requested, ended, failed, or not_done
 	Error   string    `json:"error,omitempty"`
 	Task    *cli.Task `json:"task,omitempty"`
 }
@@ -63,12 +64,15 @@ func cancel(ctx context.Context, c *client.Client, id string, unknown bool) canc
 		case errors.Is(err, client.ErrNoTask):
 			return failed(nothingKnown(ctx, c, id, false))
 		case err != nil:
-			return failed(err.Error())
+			return cancelled{ID: id, Outcome: "not_done", Error: cli.Explain(err)}
 		}
 	}
 	state, err := c.Cancel(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, task.ErrInvalid), errors.Is(err, claims.ErrCold):
 		return failed(cli.Explain(err))
+	case err != nil:
+		return cancelled{ID: id, Outcome: "not_done", Error: cli.Explain(err)}
 	}
 	t := cli.TaskOf(state)
 	outcome := "requested"
@@ -82,8 +86,11 @@ func cancel(ctx context.Context, c *client.Client, id string, unknown bool) canc
 }
 
 func (a *cancelled) code() cli.Code {
-	if a.Outcome == "failed" {
+	switch a.Outcome {
+	case "failed":
 		return cli.Failed
+	case "not_done":
+		return cli.NotDone
 	}
 	return cli.Done
 }
@@ -93,7 +100,7 @@ func (a *cancelled) print(std *cli.IO, json bool) error {
 		return cli.WriteJSON(std.Out, a)
 	}
 	switch a.Outcome {
-	case "failed":
+	case "failed", "not_done":
 		fmt.Fprintf(std.Err, "offlinectl: %s: %s\n", cli.Clean(a.ID), cli.CleanLines(a.Error))
 	case "cancelled":
 		fmt.Fprintf(std.Out, "%s  CANCELLED\n", a.ID)

@@ -38,9 +38,12 @@ func (v *verification) report(ctx context.Context) error {
 	lost := v.ledger.open()
 	if len(lost) > 0 {
 		// The topic decides, not what was heard of it.
-		now := v.std.Now()
+		now, sought := v.std.Now(), make(map[string]bool, len(lost))
+		for _, id := range lost {
+			sought[id] = true
+		}
 		err := kafkaqueue.ReadResults(ctx, v.session.Kafka, v.began.Add(-skew), func(e task.Event) error {
-			if slices.Contains(lost, e.TaskID) {
+			if sought[e.TaskID] {
 				v.ledger.heard(&e, now)
 			}
 			return nil

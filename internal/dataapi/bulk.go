@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -227,7 +228,11 @@ func (p *bulkParser) patch(a *action) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(a.op.Source))
 	d.DisallowUnknownFields() // a script or an upsert must not be passed over
-	if err := d.Decode(&patch); err != nil {
+	err := d.Decode(&patch)
+	if err == nil && d.More() {
+		err = errors.New("there is something behind it")
+	}
+	if err != nil {
 		return fmt.Errorf("%w: line %d: an update has doc and doc_as_upsert: %w", datanode.ErrInvalid, p.line, err)
 	}
 	if len(patch.Doc) == 0 {

@@ -377,6 +377,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"POST", "/shards/books/_search", `{"highlight":3}`, 400, "bad_request"},
 		{"POST", "/shards/books/_search", strings.Repeat(" ", dataapi.MaxBodyBytes+1), 413, "too_large"},
 		{"GET", "/shards/books/_search?size=many", "", 400, "bad_request"},
+		{"GET", "/shards/books/_search?size=many&highlight", "", 400, "bad_request"},
+		{"GET", "/shards/books/_search?size=1&from=9223372036854775807", "", 400, "bad_request"},
 		{"GET", "/shards/books/_search?size=10001", "", 400, "bad_request"},
 		{"POST", "/shards/books/_merge?max_segments=0", "", 400, "bad_request"},
 		{"POST", "/shards/books/_merge?max_segments=1&expunge", "", 400, "bad_request"},

@@ -98,13 +98,18 @@ func searchRequestOf(r *http.Request) (searchRequest, error) {
 		return request, err
 	}
 	parameters := r.URL.Query()
-	var err error
 	if parameters.Has("size") {
-		size, sizeErr := number(r, "size", defaultSize)
-		request.Size, err = &size, sizeErr
+		size, err := number(r, "size", defaultSize)
+		if err != nil {
+			return request, err
+		}
+		request.Size = &size
 	}
-	if err == nil && parameters.Has("from") {
-		request.From, err = number(r, "from", 0)
+	if parameters.Has("from") {
+		var err error
+		if request.From, err = number(r, "from", 0); err != nil {
+			return request, err
+		}
 	}
 	if q := parameters.Get("q"); q != "" {
 		request.Q = q
@@ -113,10 +118,13 @@ func searchRequestOf(r *http.Request) (searchRequest, error) {
 		request.Sort = strings.Split(sort, ",")
 	}
 	if parameters.Has("highlight") {
-		var on bool
-		if on, err = flag(r, "highlight"); on {
+		on, err := flag(r, "highlight")
+		if err != nil {
+			return request, err
+		}
+		if on {
 			request.Highlight = highlightRequest{"*"}
 		}
 	}
-	return request, err
+	return request, nil
 }

@@ -24,7 +24,7 @@ type Tasks interface {
 type Snapshots struct {
 	Store      remotestore.Store
 	Repository remotestore.Store // nil: there is none
-	Tasks      Tasks             // nil: there is no queue, so snapshots can be looked at only
+	Tasks      Tasks             // nil: there is no queue, so none can be taken or restored
 }
 
 // keeper answers requests about snapshots.
@@ -239,7 +239,7 @@ func (s *keeper) submit(r *http.Request, id, typ string, params any, invalid err
 		return 0, nil, errNoTasks
 	}
 	if err := s.Tasks.Submit(r.Context(), id, typ, params); err != nil {
-		return 0, nil, err
+		return 0, nil, fmt.Errorf("task %s: %w: %w", id, datanode.ErrNoQueue, err)
 	}
 	return http.StatusAccepted, map[string]string{"snapshot": r.PathValue("name"), "task": id}, nil
 }

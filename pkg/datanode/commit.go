@@ -51,7 +51,7 @@ func (sh *Shard) bulk(ctx context.Context, ops []Op) (Written, error) {
 	case len(ops) == 0:
 		return Written{}, fmt.Errorf("%w: a bulk without a single write", ErrInvalid)
 	}
-	if err := sh.room(ctx, ops); err != nil {
+	if err := sh.line.counted(ops, func() error { return sh.room(ctx, ops) }); err != nil {
 		return Written{}, err
 	}
 	return sh.line.write(ctx, ops, sh.commit)

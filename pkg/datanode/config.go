@@ -133,6 +133,9 @@ func (c Config) Validate() error {
 	check(c.Store != nil, "a data node needs a store")
 	check(c.Dir != "", "a data node needs a folder for its cache")
 	check(c.CacheBytes >= 0 && c.Refresh >= 0 && c.Poll >= 0 && c.Retry >= 0, "sizes and times must not be negative")
+	l := c.Limits
+	check(min(l.Segments, l.PendingBytes, l.GroupBytes, l.OfflineMerges, l.Hits) >= 0 && min(l.SegmentsWait, l.CommitTimeout) >= 0,
+		"limits must not be negative: %+v", l)
 	errs = append(errs, c.Offline.Validate(), c.Local.Validate())
 	if c.Plan != nil {
 		if err := mergeplan.ValidateMergePlannerOptions(c.Plan); err != nil {

@@ -164,6 +164,13 @@ func (g *merges) heard(e task.Event) bool {
 	return true
 }
 
+// runs tells whether a merge has not ended.
+func (g *merges) runs(t *tracked) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running[t.ID] == t
+}
+
 // final returns the end of a merge's task, as far as it is known.
 func (g *merges) final(t *tracked) *task.Event {
 	g.mu.Lock()

@@ -32,7 +32,8 @@ type Node struct {
 	throttle    *throttle        // of what these write
 	added       chan struct{}    // there are shards that Run does not know
 
-	opening sync.Mutex // held while a shard is opened or dropped
+	opening sync.Mutex      // held while a shard is opened or dropped
+	purging map[string]bool // shards that are not served any more, whose purge has not ended
 
 	asking sync.Mutex // held while the fleet is asked for
 	asked  fleetAnswer
@@ -52,7 +53,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	cfg = cfg.withDefaults()
 	n := &Node{
-		cfg: cfg, incarnation: rand.Text()[:8], offline: cfg.Offline, local: cfg.Local, shards: map[string]*Shard{},
+		cfg: cfg, incarnation: rand.Text()[:8], offline: cfg.Offline, local: cfg.Local, shards: map[string]*Shard{}, purging: map[string]bool{},
 		scratch: filepath.Join(cfg.Dir, "new"), slots: newSlots(cfg.Local.AtOnce), throttle: newThrottle(cfg.Local.BytesPerSecond), added: make(chan struct{}, 1),
 	}
 	var err error
@@ -229,13 +230,17 @@ func compareMappings(name string, want, is json.RawMessage) error {
 	return nil
 }
 
-// Drop stops serving a shard. With purge its objects are deleted from the store too; snapshots that share them are
-// broken then.
+// Drop stops serving a shard. With purge its merges are cancelled and its objects are deleted from the store too;
+// snapshots that share them are broken then. A purge that has failed may be repeated.
 func (n *Node) Drop(ctx context.Context, name string, purge bool) error {
 	n.opening.Lock()
 	defer n.opening.Unlock()
-	if _, err := n.Shard(name); err != nil {
+	sh, err := n.Shard(name)
+	if err != nil && (!purge || !n.purging[name]) {
 		return err
+	}
+	if err == nil && purge {
+		sh.cancelMerges(ctx)
 	}
 	if err := n.remove(name); err != nil {
 		return err
@@ -243,12 +248,14 @@ func (n *Node) Drop(ctx context.Context, name string, purge bool) error {
 	if !purge {
 		return nil
 	}
+	n.purging[name] = true
 	// Not everything below the name: a shard "books/0" may be there.
 	for _, part := range []string{"/manifest/", "/hint", "/blob/", "/pending/", "/gc/"} {
 		if err := n.purge(ctx, name+part); err != nil {
 			return fmt.Errorf("purge shard %s: %w", name, err)
 		}
 	}
+	delete(n.purging, name)
 	return nil
 }
 

@@ -196,6 +196,9 @@ func decodeObject(raw json.RawMessage, into *map[string]any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("it is not a JSON object: %w", err)
 	}
+	if d.More() {
+		return errors.New("it is not one JSON object: there is something behind it")
+	}
 	if *into == nil {
 		return errors.New("it is not a JSON object: it is null")
 	}

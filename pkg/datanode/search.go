@@ -81,6 +81,7 @@ func (sh *Shard) search(ctx context.Context, q Query) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer sh.searchers.Done()
 	defer sh.release(v.uses)
 	req, err := q.request(v.index, sh.node.cfg.Limits.Hits)
 	if err != nil {
@@ -108,7 +109,7 @@ func (sh *Shard) search(ctx context.Context, q Query) (*Found, error) {
 
 // request translates the query for bleve.
 func (q Query) request(index bleve.Index, maxHits int) (*bleve.SearchRequest, error) {
-	if q.Size < 0 || q.From < 0 || q.From+q.Size > maxHits {
+	if q.Size < 0 || q.From < 0 || q.Size > maxHits || q.From > maxHits-q.Size {
 		return nil, fmt.Errorf("size %d from %d: both at least 0, and together at most %d", q.Size, q.From, maxHits)
 	}
 	parsed, err := q.parse()

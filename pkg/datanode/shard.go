@@ -24,14 +24,15 @@ type Shard struct {
 	log    *slog.Logger
 	meter  remotestore.Meter // bytes of everything but merges
 
-	line    line
-	merges  merges
-	counts  counts
-	dirty   chan struct{} // there is a generation that cannot be searched yet
-	look    chan struct{} // the store may have a generation that is not known here
-	replan  chan struct{} // segments or merges have changed
-	closing chan struct{}
-	running sync.WaitGroup // what Run started for it
+	line      line
+	merges    merges
+	counts    counts
+	dirty     chan struct{} // there is a generation that cannot be searched yet
+	look      chan struct{} // the store may have a generation that is not known here
+	replan    chan struct{} // segments or merges have changed
+	closing   chan struct{}
+	running   sync.WaitGroup // what Run started for it
+	searchers sync.WaitGroup // searches on a view
 
 	advancing   sync.Mutex // held while a generation is opened
 	swapping    sync.Mutex // held while a view is opened
@@ -273,6 +274,7 @@ func (sh *Shard) close() error {
 	sh.announce()
 	sh.mu.Unlock()
 	sh.running.Wait()
+	sh.searchers.Wait()
 	var errs []error
 	if view != nil {
 		errs = append(errs, view.uses.release())

@@ -96,8 +96,11 @@ func (sh *Shard) endMerge(ctx context.Context, t *tracked, status MergeStatus, w
 	poke(sh.replan)
 }
 
-// tendOne moves one merge on.
+// tendOne moves one merge on, unless it has ended since it was listed: to look for the effect of one settles all.
 func (sh *Shard) tendOne(ctx context.Context, t *tracked) {
+	if !sh.merges.runs(t) {
+		return
+	}
 	if t.Where == Remote {
 		sh.tendRemote(ctx, t)
 		return
@@ -251,6 +254,20 @@ func (sh *Shard) giveUpRemote(ctx context.Context, t *tracked, status MergeStatu
 		return
 	}
 	sh.goLocal(ctx, t, "it failed offline: "+why)
+}
+
+// cancelMerges is best effort: whoever commits to a shard that is not there any more finds that out.
+func (sh *Shard) cancelMerges(ctx context.Context) {
+	for _, t := range sh.merges.each() {
+		if t.Where != Remote {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		if err := sh.node.cfg.Queue.Cancel(asking, t.ID); err != nil {
+			sh.log.Warn("merge of a shard that is dropped not cancelled", "error", err, "merge", t.ID)
+		}
+		cancel()
+	}
 }
 
 // takeBack cancels the task, and merges here once it is known that no offline node does: the task has ended, or there is no

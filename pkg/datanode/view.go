@@ -76,12 +76,13 @@ func (sh *Shard) searchable() uint64 {
 	return sh.view.index.Manifest.Generation
 }
 
-// acquireView returns what is searched now, held.
+// acquireView returns what is searched now, held; searchers is done after its release.
 func (sh *Shard) acquireView() (*view, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.view == nil || !sh.view.uses.take() {
 		return nil, fmt.Errorf("shard %s: %w", sh.name, ErrClosed)
 	}
+	sh.searchers.Add(1)
 	return sh.view, nil
 }

@@ -34,16 +34,48 @@ type line struct {
 func (l *line) enter(b *bulk) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.bytes > 0 && l.bytes+b.bytes > l.maxBytes {
-		return fmt.Errorf("%w: %s of writes wait for their commit, at most %s may", ErrBusy, size(int64(l.bytes)), size(int64(l.maxBytes)))
+	if err := l.count(b.bytes); err != nil {
+		return err
 	}
-	l.bytes += b.bytes
 	l.waiting = append(l.waiting, b)
 	if !l.leading {
 		l.leading = true
 		close(b.lead)
 	}
 	return nil
+}
+
+// count adds bytes to those that wait, unless there are too many; the lock is held.
+func (l *line) count(bytes int) error {
+	if l.bytes > 0 && l.bytes+bytes > l.maxBytes {
+		return fmt.Errorf("%w: %s of writes wait for their commit, at most %s may", ErrBusy, size(int64(l.bytes)), size(int64(l.maxBytes)))
+	}
+	l.bytes += bytes
+	return nil
+}
+
+// counted counts ops among those that wait while it waits for something else than a commit.
+func (l *line) counted(ops []Op, wait func() error) error {
+	bytes := bytesOfOps(ops)
+	l.mu.Lock()
+	err := l.count(bytes)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		l.mu.Lock()
+		l.bytes -= bytes
+		l.mu.Unlock()
+	}()
+	return wait()
+}
+
+func bytesOfOps(ops []Op) (sum int) {
+	for _, op := range ops {
+		sum += op.bytes()
+	}
+	return sum
 }
 
 // leave takes a bulk out of the line; false says that it is being committed.
@@ -110,10 +142,7 @@ func (l *line) pending() int {
 
 // write waits until ops are committed. commit is called with groups of bulks, one group at a time.
 func (l *line) write(ctx context.Context, ops []Op, commit func(ctx context.Context, group []*bulk)) (Written, error) {
-	b := &bulk{ops: ops, lead: make(chan struct{}), done: make(chan struct{})}
-	for _, op := range ops {
-		b.bytes += op.bytes()
-	}
+	b := &bulk{ops: ops, bytes: bytesOfOps(ops), lead: make(chan struct{}), done: make(chan struct{})}
 	if err := l.enter(b); err != nil {
 		return Written{}, err
 	}

@@ -106,6 +106,7 @@ type walker struct {
 	mapping   json.RawMessage // of the source
 	query     string
 	transform Transform
+	looked    func() // is called for each document that is looked at
 }
 
 // walk calls do with every document that has changed, from a position on. The order depends on the difference alone.
@@ -192,6 +193,7 @@ func (w *walker) each(ctx context.Context, r *shard.Reader, p part, start uint32
 		if doc%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		w.looked()
 		if !p.has(doc) {
 			continue
 		}

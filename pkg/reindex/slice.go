@@ -131,13 +131,17 @@ func (s *slice) walker(ctx context.Context) (*walker, error) {
 			return nil, err
 		}
 	}
-	return s.worker.walker(s.desk, between(from, to), to, s.scratch, s.Params.Slice, s.plan.Slices), nil
+	w := s.worker.walker(s.desk, s.progress, between(from, to), to, s.scratch)
+	w.slice, w.of = s.Params.Slice, s.plan.Slices
+	return w, nil
 }
 
-func (w *worker) walker(d *desk, diff difference, to shard.Manifest, scratch *shard.Scratch, slice, of int) *walker {
+// walker goes through a difference as its only slice.
+func (w *worker) walker(d *desk, p *progress, diff difference, to shard.Manifest, scratch *shard.Scratch) *walker {
 	return &walker{
-		difference: diff, files: newLibrary(d.source, w.Cache, scratch), slice: slice, of: of,
+		difference: diff, files: newLibrary(d.source, w.Cache, scratch), of: 1,
 		mapping: to.Mapping, query: d.plan.Query, transform: d.plan.Transform,
+		looked: func() { p.pulse.Add(1) },
 	}
 }
 

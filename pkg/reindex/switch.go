@@ -261,7 +261,7 @@ func (p *parent) catchUp(ctx context.Context) (err error) {
 	}
 	diff := between(p.last, newest)
 	p.progress.total += diff.docs()
-	w := p.worker.walker(p.desk, diff, newest, p.scratch, 0, 1)
+	w := p.worker.walker(p.desk, p.progress, diff, newest, p.scratch)
 	defer func() { err = errors.Join(err, w.files.close()) }()
 	var docs []shard.Document
 	var gone []string
@@ -332,13 +332,7 @@ func without(s shard.Segment, docs shard.DocSet) shard.Segment {
 
 // commit makes the switch; errBehind says that the source, which is the target, is ahead again.
 func (p *parent) commit(ctx context.Context) (shard.Manifest, error) {
-	if !p.plan.inPlace() {
-		_, err := p.target.Create(ctx, shard.Settings{Mapping: p.plan.Mapping})
-		if err != nil && !errors.Is(err, shard.ErrExists) {
-			return shard.Manifest{}, err
-		}
-	}
-	return p.target.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) {
+	return p.target.CreateOrCommit(ctx, shard.Settings{Mapping: p.plan.Mapping}, func(cur shard.Manifest) (shard.Manifest, error) {
 		change := shard.Change{Writer: p.writer(), Outputs: p.staged}
 		if p.plan.inPlace() {
 			if cur.Generation != p.last.Generation {

@@ -15,7 +15,7 @@
 // a reservation is heeded.
 //
 // When something that could name a blob cannot be read, nothing is deleted in that shard; when it is a snapshot, nothing at
-// all. All times are the store's, which dates what it stores; only uploads are judged by the local clock.
+// all. All times are the store's, which dates what it stores; only uploads and leftovers are judged by the local clock.
 //
 // # What others have to do
 //

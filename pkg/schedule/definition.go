@@ -24,6 +24,9 @@ const (
 // DefaultLate is how late a run may be by default.
 const DefaultLate = 10 * time.Minute
 
+// MaxLate bounds Late: a schedule by the minute is behind by 1,440 runs then, and they are submitted at once.
+const MaxLate = 24 * time.Hour
+
 // Definition is a schedule, as the settings topic has it under "schedule/<name>".
 type Definition struct {
 	// Cron and Zone say when runs are due; see [Cron]. The default zone is UTC.
@@ -90,8 +93,8 @@ func (d Definition) complete() (Definition, error) {
 	if d.Late == 0 {
 		d.Late = Duration(DefaultLate)
 	}
-	if d.Late < Duration(time.Minute) {
-		errs = append(errs, fmt.Errorf("late %v: at least 1m0s", time.Duration(d.Late)))
+	if d.Late < Duration(time.Minute) || d.Late > Duration(MaxLate) {
+		errs = append(errs, fmt.Errorf("late %v: 1m0s to %v", time.Duration(d.Late), MaxLate))
 	}
 	switch d.Missed {
 	case "":

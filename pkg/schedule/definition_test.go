@@ -86,7 +86,7 @@ func TestTheNewestRunIsFoundBackwards(t *testing.T) {
 func TestParseReportsEveryMistake(t *testing.T) {
 	t.Parallel()
 	_, err := Parse([]byte(`{"cron":"x","zone":"UTC","type":"UPPER","late":"1s","missed":"twice"}`))
-	for _, says := range []string{"cron expression", "UPPER", "at least 1m0s", "twice"} {
+	for _, says := range []string{"cron expression", "UPPER", "1m0s to 24h0m0s", "twice"} {
 		require.ErrorContains(t, err, says)
 	}
 	_, err = Parse([]byte(`{"cron":"* * * * *","type":"x","typ":"y"}`))

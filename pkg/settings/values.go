@@ -26,7 +26,9 @@ type Config struct {
 	// Configured are values by key that this process was started with, instead of defaults.
 	Configured map[string]string
 
-	// Changed is called after a value in effect has changed, not at the start, by whoever changed it. May be nil.
+	// Changed is called after a value in effect has changed, not at the start, by whoever changed it. Calls
+	// do not overlap, so that what it reads is never older than what the one before has read. It must not change
+	// values itself. May be nil.
 	Changed func()
 }
 
@@ -34,6 +36,8 @@ type Config struct {
 type Values struct {
 	definitions []Definition
 	changed     func()
+
+	changing sync.Mutex // held while a value changes and changed is called
 
 	mu  sync.Mutex
 	set map[Source]map[string]string // the defaults never change
@@ -121,6 +125,8 @@ func (v *Values) Override(key string, value *string) error {
 }
 
 func (v *Values) put(source Source, key string, value *string) {
+	v.changing.Lock()
+	defer v.changing.Unlock()
 	v.mu.Lock()
 	before, _ := v.effective(key)
 	if value == nil {

@@ -61,6 +61,41 @@ const defaultAppliedFor = 14 * 24 * time.Hour
 
 // Create makes an empty shard, generation 1. It returns ErrExists if there is one.
 func (s *Shard) Create(ctx context.Context, settings Settings) (Manifest, error) {
+	m, err := s.first(ctx, settings)
+	if err != nil {
+		return Manifest{}, err
+	}
+	err = s.put(ctx, m)
+	if errors.Is(err, remotestore.ErrExists) {
+		return Manifest{}, fmt.Errorf("shard %s: %w", s.name, ErrExists)
+	}
+	return m, err
+}
+
+// CreateOrCommit is Commit for a shard that may not be there: then it is created by the generation that change makes of
+// an empty one, so that nobody ever sees it empty. The settings are for a shard that is created.
+func (s *Shard) CreateOrCommit(ctx context.Context, settings Settings, change func(cur Manifest) (Manifest, error)) (Manifest, error) {
+	empty, err := s.first(ctx, settings)
+	if errors.Is(err, ErrExists) {
+		return s.Commit(ctx, change)
+	}
+	if err != nil {
+		return Manifest{}, err
+	}
+	next, err := change(empty)
+	if err != nil {
+		return empty, err
+	}
+	next.Shard, next.Generation, next.Nonce, next.StoredAt = s.name, empty.Generation, empty.Nonce, time.Time{}
+	err = s.put(ctx, next)
+	if errors.Is(err, remotestore.ErrExists) {
+		return s.Commit(ctx, change)
+	}
+	return next, err
+}
+
+// first is the first generation of a shard that is not there yet; ErrExists if it is.
+func (s *Shard) first(ctx context.Context, settings Settings) (Manifest, error) {
 	if settings.AppliedFor == 0 {
 		settings.AppliedFor = defaultAppliedFor
 	}
@@ -77,15 +112,10 @@ func (s *Shard) Create(ctx context.Context, settings Settings) (Manifest, error)
 	if !errors.Is(err, ErrNotFound) {
 		return Manifest{}, err
 	}
-	m := Manifest{
+	return Manifest{
 		Shard: s.name, Generation: 1, NextSegment: 1, AppliedFor: settings.AppliedFor, Mapping: settings.Mapping,
 		Writer: Writer{At: time.Now().UTC()}, Nonce: rand.Text(),
-	}
-	err = s.put(ctx, m)
-	if errors.Is(err, remotestore.ErrExists) {
-		return Manifest{}, fmt.Errorf("shard %s: %w", s.name, ErrExists)
-	}
-	return m, err
+	}, nil
 }
 
 // Name returns the shard's name.

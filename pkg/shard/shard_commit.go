@@ -82,7 +82,7 @@ func (s *Shard) put(ctx context.Context, m Manifest) error {
 	if err != nil {
 		return err
 	}
-	key := s.manifestKey(m.Generation)
+	key, unknown := s.manifestKey(m.Generation), false
 	for attempt := range maxUnknown {
 		// The body has a nonce, so asking again finds out whether an earlier request was applied.
 		err = s.store.Create(ctx, key, body)
@@ -92,6 +92,10 @@ func (s *Shard) put(ctx context.Context, m Manifest) error {
 		if !errors.Is(err, remotestore.ErrUnknown) || jitter(ctx, attempt) != nil {
 			break
 		}
+		unknown = true
+	}
+	if err != nil && unknown && !errors.Is(err, remotestore.ErrExists) && !errors.Is(err, remotestore.ErrUnknown) {
+		err = fmt.Errorf("%w: %w", remotestore.ErrUnknown, err) // of the first request nothing is known still
 	}
 	if err != nil {
 		return fmt.Errorf("commit generation %d of %s: %w", m.Generation, s.name, err)

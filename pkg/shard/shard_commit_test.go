@@ -137,6 +137,76 @@ func (f *faulty) Create(ctx context.Context, key string, body []byte) error {
 	return f.Store.Create(ctx, key, body)
 }
 
+// failing answers creates with one error after the other.
+type failing struct {
+	remotestore.Store
+	errs []error
+}
+
+func (f *failing) Create(ctx context.Context, key string, body []byte) error {
+	if len(f.errs) == 0 {
+		return f.Store.Create(ctx, key, body)
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return err
+}
+
+// TestAnOutcomeThatWasUnknownStaysSo refuses the second request: of the first nobody knows.
+func TestAnOutcomeThatWasUnknownStaysSo(t *testing.T) {
+	t.Parallel()
+	store := &failing{Store: remotestore.NewMemory()}
+	s := newShard(t, store)
+	refused := errors.New("access denied")
+	same := func(cur Manifest) (Manifest, error) { return cur, nil }
+	store.errs = []error{remotestore.ErrUnknown, refused}
+	_, err := s.Commit(t.Context(), same)
+	require.ErrorIs(t, err, remotestore.ErrUnknown)
+	require.ErrorIs(t, err, refused)
+	store.errs = []error{refused}
+	_, err = s.Commit(t.Context(), same)
+	require.ErrorIs(t, err, refused)
+	require.NotErrorIs(t, err, remotestore.ErrUnknown)
+}
+
+// TestAShardIsCreatedByItsFirstContent races two writers: one creates the shard, the other commits to it.
+func TestAShardIsCreatedByItsFirstContent(t *testing.T) {
+	t.Parallel()
+	store := remotestore.NewMemory()
+	open := func() *Shard {
+		s, err := Open(store, "new")
+		require.NoError(t, err)
+		return s
+	}
+	add := func(cur Manifest) (Manifest, error) {
+		seg := Segment{Blob: fakeBlob(), Bytes: 1, Type: SegmentType, Version: SegmentVersion, Docs: 1, Live: 1}
+		return Commit(cur, Change{Outputs: []Segment{seg}})
+	}
+	var other Manifest
+	m, err := open().CreateOrCommit(t.Context(), Settings{}, func(cur Manifest) (Manifest, error) {
+		if other.Generation == 0 {
+			var err error
+			other, err = open().CreateOrCommit(t.Context(), Settings{AppliedFor: time.Hour}, add)
+			require.NoError(t, err)
+		}
+		return add(cur)
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, other.Generation)
+	require.Len(t, other.Segments, 1)
+	require.EqualValues(t, 2, m.Generation)
+	require.Len(t, m.Segments, 2)
+	require.Equal(t, time.Hour, m.AppliedFor)
+
+	refused := errors.New("refused")
+	third, err := Open(store, "third")
+	require.NoError(t, err)
+	_, err = third.CreateOrCommit(t.Context(), Settings{}, func(Manifest) (Manifest, error) { return Manifest{}, refused })
+	require.ErrorIs(t, err, refused)
+	_, err = third.Newest(t.Context())
+	require.ErrorIs(t, err, ErrNotFound)
+}
+
 func TestCommitReturnsTheErrorOfItsChange(t *testing.T) {
 	t.Parallel()
 	s := newShard(t, remotestore.NewMemory())

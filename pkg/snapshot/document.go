@@ -188,11 +188,12 @@ func List(ctx context.Context, store remotestore.Store) ([]Listed, error) {
 		if of, isCopy := strings.CutSuffix(name, copySuffix); isCopy && errors.Is(err, shard.ErrNotFound) {
 			err = fmt.Errorf("%s: %w", of, ErrCopying)
 		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, err
-			}
+		switch {
+		case err == nil:
+		case errors.Is(err, shard.ErrNotFound), errors.Is(err, shard.ErrCorrupt), errors.Is(err, shard.ErrFormat), errors.Is(err, ErrCopying):
 			d = Document{Snapshot: name}
+		default: // the store's, not the snapshot's
+			return nil, err
 		}
 		all = append(all, Listed{d, err})
 	}

@@ -110,8 +110,7 @@ func (r *restoring) restore(ctx context.Context) error {
 		return err
 	}
 	segments := r.named()
-	isNew, err := r.allowed(ctx, segments)
-	if err != nil {
+	if err := r.allowed(ctx, segments); err != nil {
 		return r.released(ctx, segments, err)
 	}
 	if err := checkBlobs(ctx, r.from, r.part.Segments); err != nil {
@@ -123,27 +122,22 @@ func (r *restoring) restore(ctx context.Context) error {
 	if err := r.stillThere(ctx); err != nil {
 		return err
 	}
-	if isNew {
-		_, err := r.to.Create(ctx, shard.Settings{Mapping: r.part.Mapping, AppliedFor: r.part.AppliedFor})
-		if err != nil && !errors.Is(err, shard.ErrExists) { // whoever made it meanwhile: the commit decides
-			return err
-		}
-	}
-	m, err := r.to.Commit(ctx, func(cur shard.Manifest) (shard.Manifest, error) { return r.next(cur, segments) })
+	settings := shard.Settings{Mapping: r.part.Mapping, AppliedFor: r.part.AppliedFor}
+	m, err := r.to.CreateOrCommit(ctx, settings, func(cur shard.Manifest) (shard.Manifest, error) { return r.next(cur, segments) })
 	r.result.Generation = max(r.result.Generation, m.Generation)
 	return r.released(ctx, segments, err)
 }
 
-// allowed tells early what the commit would say, and whether the shard is to be made.
-func (r *restoring) allowed(ctx context.Context, segments []shard.Segment) (isNew bool, err error) {
+// allowed tells early what the commit would say.
+func (r *restoring) allowed(ctx context.Context, segments []shard.Segment) error {
 	cur, err := r.to.Newest(ctx)
 	if errors.Is(err, shard.ErrNotFound) {
-		return true, nil
+		return nil
 	}
 	if err == nil {
 		_, err = r.next(cur, segments)
 	}
-	return false, err
+	return err
 }
 
 // released ends the reservations if a generation names the blobs, and returns err.
