@@ -47,7 +47,7 @@ func run(ctx context.Context, only, out string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	b := builds{dir: dir}
 	if err := b.make(ctx, chosen); err != nil {
 		return err
