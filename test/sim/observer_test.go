@@ -51,13 +51,14 @@ type Stats struct {
 	Takeovers                                                     []time.Duration
 }
 
-// add sums up.
-func (s *Stats) add(o Stats) {
+// plus sums up.
+func (s Stats) plus(o Stats) Stats {
 	s.Tasks, s.Runs, s.Events, s.Repeats = s.Tasks+o.Tasks, s.Runs+o.Runs, s.Events+o.Events, s.Repeats+o.Repeats
 	s.Letters, s.Effects, s.Crashes, s.Hops = s.Letters+o.Letters, s.Effects+o.Effects, s.Crashes+o.Crashes, s.Hops+o.Hops
 	s.Faults, s.Records, s.Commits = s.Faults+o.Faults, s.Records+o.Records, s.Commits+o.Commits
 	s.States, s.Leases = s.States+o.States, s.Leases+o.Leases
-	s.Takeovers = append(s.Takeovers, o.Takeovers...)
+	s.Takeovers = slices.Concat(s.Takeovers, o.Takeovers)
+	return s
 }
 
 func (s Stats) String() string {

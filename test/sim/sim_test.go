@@ -53,7 +53,7 @@ func (s *sum) add(r Result) {
 	defer s.mu.Unlock()
 	s.histories++
 	s.fake += r.Fake
-	s.stats.add(r.Stats)
+	s.stats = s.stats.plus(r.Stats)
 }
 
 // report says what was broken, how often that happens, and in how small a history.
