@@ -15,6 +15,7 @@ import (
 const (
 	pollPauseLeast = 100 * time.Millisecond // after a poll that failed; doubles
 	pollPauseMost  = 2 * time.Second
+	pollRound      = 5 * time.Second  // of a poll that brings nothing: it shows that the loop comes round
 	missingLimit   = 15 * time.Second // before a topic counts as gone
 	missingQuiet   = 10 * time.Second // after which it counts as there again
 )
@@ -43,9 +44,11 @@ func (m *member) poll(caller context.Context) ([]batch, error) {
 	m.mu.Unlock()
 	for {
 		m.lastPoll.Store(time.Now().UnixNano())
-		fetches := m.client.PollRecords(ctx, maxPoll)
+		round, end := context.WithTimeout(ctx, pollRound)
+		fetches := m.client.PollRecords(round, maxPoll)
 		batches := m.register(ctx, fetches)
-		failed := m.pollErrors(ctx, fetches, &batches)
+		failed := m.pollErrors(round, fetches, &batches)
+		end()
 		m.client.AllowRebalance()
 		m.lastPoll.Store(time.Now().UnixNano())
 		if len(batches) > 0 {

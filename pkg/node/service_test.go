@@ -243,6 +243,18 @@ func TestANodeClaimsAgainAfterRedisWasAway(t *testing.T) {
 	})
 }
 
+func TestANodeWithoutWorkIsHealthy(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
+		n := w.node("n1", func(context.Context, *task.Execution) error { return nil }, nil)
+		for range 20 {
+			time.Sleep(17 * time.Second)
+			require.NoError(t, n.Healthy())
+			require.NoError(t, n.Ready())
+		}
+		require.NoError(t, n.end())
+	})
+}
+
 func TestANodeThatCannotStartSaysWhy(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
 		mux := task.NewMux()

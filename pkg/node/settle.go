@@ -190,9 +190,9 @@ func (s *settler) answered(e *ended, c *claims.Settlement, a claims.SettleAnswer
 }
 
 // publish writes the published marks. They only save repeats, so a failure is
-// not repeated.
+// not repeated; but the end of a drain does not cut it off.
 func (s *settler) publish(ctx context.Context, marks []claims.Mark) {
-	call, cancel := context.WithTimeout(ctx, s.svc.claims.Config().Beat)
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(flushTimeout, s.svc.claims.Config().Beat))
 	defer cancel()
 	if err := s.svc.claims.Published(call, marks); err != nil {
 		s.svc.log.Debug("published marks not written: copies of these tasks will publish again", "error", err, "tasks", len(marks))
