@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ import (
 	"github.com/offline-nodes/offline-nodes/internal/dataapi"
 	"github.com/offline-nodes/offline-nodes/internal/telemetry"
 	"github.com/offline-nodes/offline-nodes/pkg/datanode"
+	"github.com/offline-nodes/offline-nodes/pkg/reindex"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/settings"
 )
@@ -97,7 +99,10 @@ func (f *following) values() (v *settings.Values, err error) {
 			f.log.Error("settings not taken over", "error", err)
 		}
 	}
-	v, err = settings.New(settings.Config{Definitions: datanode.Definitions(), Configured: f.node.Offline().Configured(), Changed: follow})
+	v, err = settings.New(settings.Config{
+		Definitions: slices.Concat(datanode.Definitions(), reindex.Definitions()), // what offline nodes follow can be set here, too
+		Configured:  f.node.Offline().Configured(), Changed: follow,
+	})
 	if err != nil {
 		return nil, err
 	}

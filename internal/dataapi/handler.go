@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -52,26 +53,26 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	s := &server{node: cfg.Node, values: cfg.Settings, stored: cfg.Stored, ready: cfg.Ready, reading: make(chan struct{}, parallelBulks)}
 	mux := http.NewServeMux()
-	handle := func(pattern string, h func(r *http.Request) (int, any, error)) {
-		mux.Handle(pattern, endpoint(h))
+	handle := func(pattern string, h func(r *http.Request) (int, any, error), parameters ...string) {
+		mux.Handle(pattern, endpoint(known(h, parameters)))
 	}
 	handle("GET /shards", s.list)
 	handle("PUT /shards/{name}", s.create)
-	handle("DELETE /shards/{name}", s.drop)
-	handle("POST /shards/{name}/_bulk", onShard(s, s.bulk))
-	handle("PUT /shards/{name}/docs/{id}", onShard(s, s.put))
+	handle("DELETE /shards/{name}", s.drop, "purge")
+	handle("POST /shards/{name}/_bulk", onShard(s, s.bulk), "refresh")
+	handle("PUT /shards/{name}/docs/{id}", onShard(s, s.put), "refresh")
 	handle("GET /shards/{name}/docs/{id}", onShard(s, s.get))
-	handle("DELETE /shards/{name}/docs/{id}", onShard(s, s.remove))
-	handle("GET /shards/{name}/_search", onShard(s, s.search))
-	handle("POST /shards/{name}/_search", onShard(s, s.search))
+	handle("DELETE /shards/{name}/docs/{id}", onShard(s, s.remove), "refresh")
+	handle("GET /shards/{name}/_search", onShard(s, s.search), searchParameters...)
+	handle("POST /shards/{name}/_search", onShard(s, s.search), searchParameters...)
 	handle("POST /shards/{name}/_refresh", onShard(s, s.refresh))
 	handle("GET /shards/{name}/_stats", onShard(s, s.stats))
 	handle("GET /shards/{name}/_merges", onShard(s, s.merges))
-	handle("POST /shards/{name}/_merge", onShard(s, s.merge))
+	handle("POST /shards/{name}/_merge", onShard(s, s.merge), "max_segments", "expunge")
 	handle("POST /shards/{name}/reindex", onShard(s, s.reindex))
 	handle("GET /settings", s.settings)
-	handle("PUT /settings", s.change)
-	handle("GET /settings/_history", s.history)
+	handle("PUT /settings", s.change, "here")
+	handle("GET /settings/_history", s.history, "key")
 	(&keeper{cfg.Snapshots, cfg.Node}).handle(handle)
 	if cfg.Garbage != nil {
 		handle("POST /gc", collect(cfg.Garbage))
@@ -107,6 +108,22 @@ func endpoint(h func(r *http.Request) (int, any, error)) http.Handler {
 		}
 		answer(w, status, body)
 	})
+}
+
+// known refuses parameters that nobody would look at: a misspelled one must not be passed over.
+func known(h func(r *http.Request) (int, any, error), parameters []string) func(r *http.Request) (int, any, error) {
+	return func(r *http.Request) (int, any, error) {
+		for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+			switch {
+			case slices.Contains(parameters, name):
+			case len(parameters) == 0:
+				return 0, nil, fmt.Errorf("%w: parameter %.80q: there is none here", datanode.ErrInvalid, name)
+			default:
+				return 0, nil, fmt.Errorf("%w: parameter %.80q: there are %s", datanode.ErrInvalid, name, strings.Join(parameters, ", "))
+			}
+		}
+		return h(r)
+	}
 }
 
 // onShard looks up the shard that the path names.

@@ -91,6 +91,9 @@ func (s *server) search(r *http.Request, sh *datanode.Shard) (int, any, error) {
 	}, nil
 }
 
+// searchParameters of a search whose query is not in its body.
+var searchParameters = []string{"q", "size", "from", "sort", "highlight"}
+
 // searchRequestOf reads the body, or the parameters when there is none.
 func searchRequestOf(r *http.Request) (searchRequest, error) {
 	var request searchRequest

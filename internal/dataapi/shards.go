@@ -79,6 +79,9 @@ func (s *server) merges(_ *http.Request, sh *datanode.Shard) (int, any, error) {
 }
 
 func (s *server) merge(r *http.Request, sh *datanode.Shard) (int, any, error) {
+	if err := decode(r, &struct{}{}); err != nil { // all is in the parameters
+		return 0, nil, err
+	}
 	expunge, err := flag(r, "expunge")
 	if err != nil {
 		return 0, nil, err

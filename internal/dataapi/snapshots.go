@@ -35,11 +35,11 @@ type keeper struct {
 }
 
 // handle adds what a keeper answers.
-func (s *keeper) handle(handle func(pattern string, h func(r *http.Request) (int, any, error))) {
-	handle("GET /snapshots", s.list)
+func (s *keeper) handle(handle func(pattern string, h func(r *http.Request) (int, any, error), parameters ...string)) {
+	handle("GET /snapshots", s.list, "repository")
 	handle("POST /snapshots/{name}", s.take)
-	handle("GET /snapshots/{name}", s.get)
-	handle("DELETE /snapshots/{name}", s.remove)
+	handle("GET /snapshots/{name}", s.get, "repository")
+	handle("DELETE /snapshots/{name}", s.remove, "repository")
 	handle("POST /snapshots/{name}/restore", s.restore)
 	handle("GET /snapshots/{name}/restore/{task}", s.restoring)
 }

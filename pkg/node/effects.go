@@ -152,7 +152,7 @@ func (s *Service) eventOf(e *ended) task.Event {
 	event := task.Event{
 		TaskID: r.ID, Type: r.Type, Status: e.verdict.Status, Replay: r.Replay, Attempt: r.Attempt,
 		AllocationID: run.allocation, Parent: task.Parent(r.ID), Node: s.cfg.Name,
-		SubmittedAt: r.SubmittedAt, StartedAt: run.started, CompletedAt: e.at,
+		SubmittedAt: r.SubmittedAt, StartedAt: r.startedAt(run.started), CompletedAt: e.at,
 		BytesMoved: report.BytesMoved, Reason: e.verdict.Reason, OpaqueID: r.OpaqueID,
 		TraceParent: run.traceParent, TraceState: run.traceState,
 	}

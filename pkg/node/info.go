@@ -31,7 +31,7 @@ func (s *Service) info(r *record, report task.Report) *claims.Info {
 	run.mu.Lock()
 	started := run.started
 	run.mu.Unlock()
-	info.Node, info.AssignedAt, info.StartedAt, info.BeatAt = s.cfg.Name, run.granted, started, time.Now()
+	info.Node, info.AssignedAt, info.StartedAt, info.BeatAt = s.cfg.Name, run.granted, r.startedAt(started), time.Now()
 	info.Fraction, info.Note, info.Checkpoint = report.Fraction, report.Note, report.Checkpoint
 	info.BytesMoved, info.FirstFailure = report.BytesMoved, run.first
 	if r.lane.def.Describe != nil {

@@ -16,6 +16,7 @@ type record struct {
 	hash uint64
 
 	opened time.Time // when it was delivered
+	begun  time.Time // when the first of the runs began that this one goes on with, after it waited for children
 	leased time.Time // when it was first parked or granted: the detach clock; zero before
 	wakeAt time.Time // parked: when to ask again
 	index  int       // in the lane's heap of parked records; -1 outside
@@ -27,6 +28,15 @@ type record struct {
 
 	detached atomic.Bool  // its copy is on the return topic, or on the way there
 	hop      atomic.Int64 // the highest number that Kafka has acked: naming a higher one could supersede the only record
+}
+
+// startedAt is when the task began to run, for a run that did then: a parent that waited for children runs again, but
+// began before.
+func (r *record) startedAt(run time.Time) time.Time {
+	if r.begun.IsZero() {
+		return run
+	}
+	return r.begun
 }
 
 // copiesAround tells whether another node may hold a record of the task: then

@@ -176,6 +176,7 @@ func (s *settler) answered(e *ended, c *claims.Settlement, a claims.SettleAnswer
 		s.svc.effects.terminal(r, s.svc.eventOf(e), c.Hop, letter, mark{allocation: run.allocation, needed: letter != nil || r.copiesAround()})
 	case e.verdict.Waiting:
 		checkpoint := run.execution.Report().Checkpoint
+		r.begun = r.startedAt(run.started)
 		r.planned = !bytes.Equal(checkpoint, r.Checkpoint)
 		r.Checkpoint = checkpoint
 		r.lane.note(note{kind: awaits, record: r})
