@@ -37,7 +37,7 @@ build: ## builds the programs into bin/
 .PHONY: test
 test: export RACE := $(RACE_CORE)$(RACE_FLOW)$(RACE_LONG)
 test: deps ## runs all tests on real servers, which it installs and starts itself (NO_INSTALL=1: only says what is missing)
-	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-long test-flow
+	$(SERVERS) $(MAKE) --no-print-directory --keep-going test-core test-long test-flow test-bench
 
 .PHONY: test-core
 test-core: # packages that are pure logic or know one server
@@ -51,10 +51,15 @@ test-long: # packages with long tests
 test-flow: # packages that join the others
 	go test $(TAGS) $(TIMEOUT) $(RACE_FLOW) $(GOTEST) $(FLOW)
 
+.PHONY: test-bench
+test-bench: # the module that measures, without measuring
+	cd bench && go test $(GOTEST) ./...
+
 .PHONY: test-short
 test-short: ## runs the tests that need nothing but Go
 	@echo 'Tests with real servers are left out; `make test` runs them.'
 	go test $(TAGS) -short $(GOTEST) ./...
+	cd bench && go test $(GOTEST) ./...
 
 SEEDS ?= 200
 SEED  ?= 1
@@ -116,21 +121,38 @@ down: ## stops what `make up` started and removes its data
 .PHONY: lint
 lint: $(GOLANGCI) ## checks the code with golangci-lint, which it builds once
 	$(GOLANGCI) run ./...
+	cd bench && $(GOLANGCI) run ./...
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## formats the code as lint wants it
 	$(GOLANGCI) fmt ./...
+	cd bench && $(GOLANGCI) fmt ./...
 
 $(GOLANGCI):
 	@echo 'Building golangci-lint $(GOLANGCI_LINT_VERSION), once: this takes some minutes.'
 	GOFLAGS= GOBIN=$(CACHE)/build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	@mkdir -p $(@D) && mv $(CACHE)/build/golangci-lint $@
 
-# A pattern, and how long each benchmark runs: `make bench BENCH=Claim BENCHTIME=1x`.
+# One or more scenarios, as in `make bench SCENARIO=1,3`; all take some two hours. PROFILE=1 keeps CPU profiles of the
+# workers in bench/profiles.
+BENCHING = cd bench && go run . $(if $(PROFILE),--profiles profiles)
+.PHONY: bench
+bench: deps bench-deps ## measures us beside asynq and River and writes docs/benchmarks.md (SCENARIO=n: one; PROFILE=1)
+	$(BENCHING) --run '$(SCENARIO)'
+
+.PHONY: bench-quick
+bench-quick: deps bench-deps ## says in minutes what has changed since bench/baseline.json by more than the noise
+	$(BENCHING) --quick --run 1,2,5 --baseline baseline.json
+
+.PHONY: bench-deps
+bench-deps: # what only the comparison needs
+	@bench/deps.sh
+
+# A pattern, and how long each benchmark runs: `make bench-go BENCH=Claim BENCHTIME=1x`.
 BENCH     ?= .
 BENCHTIME ?= 1s
-.PHONY: bench
-bench: deps ## runs the benchmarks on real servers (BENCH=pattern, BENCHTIME=1s)
+.PHONY: bench-go
+bench-go: deps ## runs the Go benchmarks on real servers (BENCH=pattern, BENCHTIME=1s)
 	$(SERVERS) go test $(TAGS) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(GOTEST) ./...
 
 .PHONY: demo

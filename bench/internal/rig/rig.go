@@ -141,9 +141,23 @@ func (r *Rig) RedisMemory(ctx context.Context) (int64, error) {
 func (r *Rig) Clean(ctx context.Context) error {
 	client := r.RedisClient()
 	defer client.Close()
-	if err := errors.Join(client.FlushAll(ctx).Err(), client.BgRewriteAOF(ctx).Err()); err != nil {
+	// A rewrite of the log that is under way would refuse the next one.
+	if err := errors.Join(client.FlushAll(ctx).Err(), awaitRewrite(ctx, client)); err != nil {
 		return fmt.Errorf("empty Redis: %w", err)
 	}
+	if err := errors.Join(client.BgRewriteAOF(ctx).Err(), awaitRewrite(ctx, client)); err != nil {
+		return fmt.Errorf("shorten the log of Redis: %w", err)
+	}
+	conn, err := pgx.Connect(ctx, r.postgres.url+"/postgres")
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "CHECKPOINT")
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// awaitRewrite waits until Redis is not rewriting its log.
+func awaitRewrite(ctx context.Context, client *redis.Client) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -152,7 +166,7 @@ func (r *Rig) Clean(ctx context.Context) error {
 			return err
 		}
 		if p := info["Persistence"]; p["aof_rewrite_in_progress"] == "0" && p["aof_rewrite_scheduled"] == "0" {
-			break
+			return nil
 		}
 		select {
 		case <-tick.C:
@@ -160,12 +174,6 @@ func (r *Rig) Clean(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	conn, err := pgx.Connect(ctx, r.postgres.url+"/postgres")
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, "CHECKPOINT")
-	return errors.Join(err, conn.Close(ctx))
 }
 
 // Stop ends the servers and removes their data.

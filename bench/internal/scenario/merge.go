@@ -62,7 +62,9 @@ func merging() Scenario {
 					r.recordAs(turn, "", m.name, "CPU", cost.CPU)
 					r.recordAs(turn, "", m.name, "wall", cost.Wall)
 					r.recordAs(turn, "", m.name, "memory", cost.MemoryMiB)
-					r.recordAs(turn, "", m.name, "moved", cost.MovedMB)
+					if m.mode == mergeTask {
+						r.recordAs(turn, "", m.name, "moved", cost.MovedMB)
+					}
 				}
 			}
 			return nil
