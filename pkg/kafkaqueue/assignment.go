@@ -107,6 +107,19 @@ func (a *assignment) committed(offset int64) {
 	a.t.committed(offset)
 }
 
+// unread tells whether nothing was ever read or committed here.
+func (a *assignment) unread() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.t.next < 0
+}
+
+func (a *assignment) beginsAt(offset int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.t.beginsAt(offset)
+}
+
 func (a *assignment) logStarts(start int64) (gone span, held int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -372,6 +372,25 @@ func TestRetentionThatTakesTheFirstRecordsIsReported(t *testing.T) {
 	})
 }
 
+// A partition that was empty whenever somebody had it: what came later, and went unread, is missed all the same.
+func TestRetentionOnAPartitionThatNobodyReadIsReported(t *testing.T) {
+	bubble(t, func(w *world) {
+		t := w.T
+		w.cfg.Topics.Partitions = 1
+		w.topics("merge")
+		c := w.consumer("merge")
+		time.Sleep(2 * time.Minute)
+		require.Contains(t, w.committed(mergeGroup)["tasks.merge"], int32(0), "where it begins is committed")
+		c.stop()
+		w.submit(w.producer(), "merge", 10)
+		require.NoError(t, w.kafka.DeleteRecords("tasks.merge", 0, 10))
+		again := w.consumer("merge")
+		w.eventually(2*time.Minute, func() bool { return len(again.lost()) > 0 }, "a gap")
+		require.Equal(t, []Gap{{Topic: "tasks.merge", From: 0, To: 10}}, again.lost())
+		again.stop()
+	})
+}
+
 func TestAnEmptiedLogIsAGapWithoutAnyRecord(t *testing.T) {
 	bubble(t, func(w *world) {
 		t := w.T

@@ -41,14 +41,28 @@ func (m *member) gapLoop(ctx context.Context) {
 func (m *member) watchGaps(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
 	defer cancel()
-	starts, err := kadm.NewClient(m.client).ListStartOffsets(ctx, m.topics...)
+	admin := kadm.NewClient(m.client)
+	starts, err := admin.ListStartOffsets(ctx, m.topics...)
 	if err != nil {
 		m.cfg.Log.Debug("log starts cannot be listed", "group", m.group, "error", err)
 		return
 	}
+	var ends kadm.ListedOffsets
 	for _, a := range m.all() {
 		start, ok := starts.Lookup(a.topic, a.partition)
 		if !ok || start.Err != nil {
+			continue
+		}
+		if a.unread() {
+			if ends == nil {
+				if ends, err = admin.ListEndOffsets(ctx, m.topics...); err != nil {
+					m.cfg.Log.Debug("log ends cannot be listed", "group", m.group, "error", err)
+					return
+				}
+			}
+			if end, ok := ends.Lookup(a.topic, a.partition); ok && end.Err == nil && end.Offset == start.Offset {
+				a.beginsAt(start.Offset)
+			}
 			continue
 		}
 		if gone, held := a.logStarts(start.Offset); gone.to > gone.from {

@@ -57,12 +57,7 @@ func newTracker(committed int64) *tracker {
 // add takes the next record. It returns the hole before it, if there is one.
 // The offset must not be below the position.
 func (t *tracker) add(offset int64, epoch int32, size int, now time.Time) (hole span) {
-	if t.next < 0 {
-		t.next, t.low, t.warned = offset, offset, offset
-		if mutant.On("a beginning is not committed") {
-			t.sent = offset
-		}
-	}
+	t.beginsAt(offset)
 	if offset > t.next {
 		hole = span{max(t.next, t.warned), offset}
 		if t.count == 0 {
@@ -158,6 +153,17 @@ func (t *tracker) due() (offset int64, epoch int32, ok bool) {
 
 // committed notes an acknowledged commit.
 func (t *tracker) committed(offset int64) { t.sent = max(t.sent, offset) }
+
+// beginsAt sets where a tracker without a position starts, which is due for commit.
+func (t *tracker) beginsAt(offset int64) {
+	if t.next >= 0 {
+		return
+	}
+	t.next, t.low, t.warned = offset, offset, offset
+	if mutant.On("a beginning is not committed") {
+		t.sent = offset
+	}
+}
 
 // logStarts compares with where the partition's log begins now. Offsets from
 // the watermark on that are gone are returned once, with how many of them are
