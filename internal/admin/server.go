@@ -43,7 +43,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("admin server: %w", err)
+		return nil, fmt.Errorf("admin server: %w: set admin.listen to another port, or to nothing", err)
 	}
 	return &Server{
 		listener: listener,

@@ -227,7 +227,27 @@ func (s *keeper) take(r *http.Request) (int, any, error) {
 	if !errors.Is(err, shard.ErrNotFound) {
 		return 0, nil, err
 	}
-	return s.submit(r, snapshot.NewTask(p.Snapshot), snapshot.Type, p, p.Validate())
+	invalid := p.Validate()
+	if invalid == nil {
+		if err := s.allThere(r.Context(), p.Shards); err != nil {
+			return 0, nil, err
+		}
+	}
+	return s.submit(r, snapshot.NewTask(p.Snapshot), snapshot.Type, p, invalid)
+}
+
+// allThere tells whether the store has the shards: the task would fail, but keep the name.
+func (s *keeper) allThere(ctx context.Context, names []string) error {
+	for _, name := range names {
+		sh, err := shard.Open(s.Store, name)
+		if err != nil {
+			return fmt.Errorf("%w: %w", datanode.ErrInvalid, err)
+		}
+		if _, err := sh.Newest(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // submit hands a task to the queue, unless its parameters are invalid.
