@@ -104,7 +104,7 @@ func (p *postgres) awaitReady(ctx context.Context, log string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.ended:
-			text, _ := os.ReadFile(log) //nolint:errcheck // that it ended is the error; the log only helps
+			text, _ := os.ReadFile(log) // that it ended is the error; the log only helps
 			return fmt.Errorf("postgres ended while it started\n%s", text)
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/offline-nodes/offline-nodes/test/testkit/servers"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/offline-nodes/offline-nodes/bench/internal/system"
-	"github.com/offline-nodes/offline-nodes/test/testkit/servers"
 )
 
 // kafkaProperties undo what the servers for tests have for tests' sake: these are what Kafka ships.
@@ -27,7 +27,7 @@ var kafkaProperties = map[string]string{
 // javaOptions, too: the JVM's own choice of compilers and collector, and the heap of Kafka's start script.
 const javaOptions = "-Xms1g -Xmx1g -XX:-UseSerialGC -XX:+UseG1GC -XX:TieredStopAtLevel=4"
 
-// Rig is the servers. All run all the time; those that nobody uses just then cost a hundredth of a core together.
+// Rig is the servers. All run all the time; those that nobody uses just then cost a few hundredths of a core.
 type Rig struct {
 	system.Addresses
 	Versions map[string]string

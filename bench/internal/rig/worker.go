@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -67,7 +68,7 @@ func (j *Journal) fail(err error) {
 func (j *Journal) Events() []work.Event {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.events[:len(j.events):len(j.events)]
+	return slices.Clip(j.events)
 }
 
 // Counted is how many tasks counting workers have ended, and when the first started.
@@ -120,7 +121,7 @@ func (r *Rig) Worker(ctx context.Context, spec system.Spec, journal *Journal) (*
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := journal.Await(ctx, ready); err != nil {
-		text, _ := os.ReadFile(w.log) //nolint:errcheck // that it is not ready is the error; the log only helps
+		text, _ := os.ReadFile(w.log) // that it is not ready is the error; the log only helps
 		return nil, errors.Join(fmt.Errorf("worker %s of %s is not ready: %w\n%s", spec.Worker, spec, err, text), w.Kill())
 	}
 	return w, nil

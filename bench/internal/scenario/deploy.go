@@ -42,7 +42,7 @@ func deploy() Scenario {
 			for i := range specs {
 				specs[i].Slots, specs[i].LongTasks = 100, true
 			}
-			return r.together(specs, func(turn int, spec system.Spec) error { return r.deploy(ctx, turn, spec) })
+			return r.together(ctx, specs, func(turn int, spec system.Spec) error { return r.deploy(ctx, turn, spec) })
 		},
 	}
 }

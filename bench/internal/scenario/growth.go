@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/offline-nodes/offline-nodes/bench/internal/report"
 	"github.com/offline-nodes/offline-nodes/bench/internal/rig"
 	"github.com/offline-nodes/offline-nodes/bench/internal/system"
-	"github.com/offline-nodes/offline-nodes/pkg/claims"
 )
 
 const (

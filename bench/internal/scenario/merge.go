@@ -12,10 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/offline-nodes/offline-nodes/bench/internal/report"
-	"github.com/offline-nodes/offline-nodes/bench/internal/rig"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
+
+	"github.com/offline-nodes/offline-nodes/bench/internal/report"
+	"github.com/offline-nodes/offline-nodes/bench/internal/rig"
 )
 
 func merging() Scenario {

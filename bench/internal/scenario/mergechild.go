@@ -16,12 +16,12 @@ import (
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/index/scorch/mergeplan"
-
-	"github.com/offline-nodes/offline-nodes/bench/internal/rig"
 	"github.com/offline-nodes/offline-nodes/pkg/merge"
 	"github.com/offline-nodes/offline-nodes/pkg/remotestore"
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
+
+	"github.com/offline-nodes/offline-nodes/bench/internal/rig"
 )
 
 // MergeCommand is the word after which this program merges one shard and says what that cost.

@@ -51,7 +51,7 @@ func recovery() Scenario {
 			for i := range specs {
 				specs[i].Slots, specs[i].LongTasks = longTasks, true
 			}
-			return r.together(specs, func(turn int, spec system.Spec) error { return r.recovery(ctx, turn, spec) })
+			return r.together(ctx, specs, func(turn int, spec system.Spec) error { return r.recovery(ctx, turn, spec) })
 		},
 	}
 }
@@ -65,10 +65,10 @@ func mostOf(text, metric string, spec system.Spec, most float64, unit string) re
 }
 
 // together has all systems take each turn at the same time. It is for tasks that only wait.
-func (r *Run) together(specs []system.Spec, one func(turn int, spec system.Spec) error) error {
+func (r *Run) together(ctx context.Context, specs []system.Spec, one func(turn int, spec system.Spec) error) error {
 	r.order(specs)
 	for turn := range r.Turns {
-		if err := r.Rig.Clean(context.Background()); err != nil {
+		if err := r.Rig.Clean(ctx); err != nil {
 			return err
 		}
 		r.result.Load = append(r.result.Load, rig.Load())

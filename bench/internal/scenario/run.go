@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -60,9 +61,7 @@ func (r *Run) Measure(ctx context.Context, s Scenario) (*report.Result, error) {
 	}
 	if r.Rig != nil {
 		r.result.Servers = r.Rig.Settings()
-		for name, version := range r.Rig.Versions {
-			r.result.Machine.Versions[name] = version
-		}
+		maps.Copy(r.result.Machine.Versions, r.Rig.Versions)
 	}
 	if err := s.measure(ctx, r); err != nil {
 		return nil, fmt.Errorf("scenario %d, %s: %w", s.Number, s.Name, err)
@@ -127,13 +126,16 @@ func (r *Run) profiled(spec system.Spec) system.Spec {
 	return spec
 }
 
+// warmUp is a turn that is not recorded.
+const warmUp = -1
+
 // record keeps a figure. What could not be measured is left out.
 func (r *Run) record(turn int, kase string, spec system.Spec, metric string, value float64) {
 	r.recordAs(turn, kase, spec.String(), metric, value)
 }
 
 func (r *Run) recordAs(turn int, kase, name, metric string, value float64) {
-	if math.IsNaN(value) || math.IsInf(value, 0) {
+	if turn == warmUp || math.IsNaN(value) || math.IsInf(value, 0) {
 		return
 	}
 	r.mu.Lock()

@@ -36,7 +36,7 @@ func storm() Scenario {
 			for i := range specs {
 				specs[i].FastRetries = specs[i].Variant == system.Best
 			}
-			return r.together(specs, func(turn int, spec system.Spec) (err error) {
+			return r.together(ctx, specs, func(turn int, spec system.Spec) (err error) {
 				b, err := r.open(ctx, spec)
 				if err != nil {
 					return err

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/offline-nodes/offline-nodes/bench/internal/work"
 	"github.com/offline-nodes/offline-nodes/pkg/claims"
 	"github.com/offline-nodes/offline-nodes/pkg/client"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
 	"github.com/offline-nodes/offline-nodes/pkg/node"
 	"github.com/offline-nodes/offline-nodes/pkg/task"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/offline-nodes/offline-nodes/bench/internal/work"
 )
 
 // TaskType is what the tasks are called in every system.

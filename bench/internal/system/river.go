@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ import (
 type riverSystem struct{ spec Spec }
 
 func (s *riverSystem) config() *river.Config {
-	c := &river.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	c := &river.Config{Logger: slog.New(slog.DiscardHandler)}
 	slots := 100 // of its examples; there is no default
 	if s.spec.Variant != Default {
 		// Those of its own benchmark, `river bench`.

@@ -49,10 +49,10 @@ func TestACountingWorkerTellsHowMany(t *testing.T) {
 			require.NoError(t, r.Do(t.Context(), work.Task{}, 1))
 		}
 	})
-	require.Len(t, events, 1)
-	require.Equal(t, work.Count, events[0].Kind)
-	require.Equal(t, 3, events[0].N)
-	require.False(t, events[0].Sent.IsZero())
+	last := events[len(events)-1]
+	require.Equal(t, work.Count, last.Kind)
+	require.Equal(t, 3, last.N)
+	require.False(t, last.Sent.IsZero())
 }
 
 func TestAStormEnds(t *testing.T) {
