@@ -80,11 +80,15 @@ func (b *rebuilder) first(ctx context.Context) error {
 	if err != nil {
 		b.svc.log.Warn("not known whether other nodes run: waiting as if they did", "error", err)
 	}
-	if !alone {
-		b.wanted()
-		return nil
+	if alone {
+		err := b.rebuild(ctx, cold, 0)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		b.svc.log.Warn("states could not be read back: it is tried again", "error", err)
 	}
-	return b.rebuild(ctx, cold, 0)
+	b.wanted()
+	return nil
 }
 
 // run rebuilds whenever that is wanted, until ctx ends.

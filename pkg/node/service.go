@@ -102,7 +102,7 @@ func (s *Service) Run(ctx context.Context) error {
 	switch {
 	case err != nil && ctx.Err() != nil: // told to stop before it had anything to give back
 		s.log.Info("node stopped before it ran", "while", err)
-		return nil //nolint:nilerr // what the stop has cut short is no failure
+		return nil
 	case err != nil:
 		return err
 	}

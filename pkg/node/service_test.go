@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/offline-nodes/offline-nodes/pkg/client"
 	"github.com/offline-nodes/offline-nodes/pkg/kafkaqueue"
@@ -251,6 +254,18 @@ func TestANodeWithoutWorkIsHealthy(t *testing.T) {
 			require.NoError(t, n.Healthy())
 			require.NoError(t, n.Ready())
 		}
+		require.NoError(t, n.end())
+	})
+}
+
+// A topic that was just made has no leader for a moment.
+func TestANodeStartsWhileTheResultsCannotBeRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
+		w.servers.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: "tasks.results", Err: kerr.LeaderNotAvailable, Count: 20})
+		n := w.node("n1", func(context.Context, *task.Execution) error { return nil }, nil)
+		id, err := w.client.Submit(t.Context(), "work", nil)
+		require.NoError(t, err)
+		require.Equal(t, task.Success, w.outcome(id, time.Minute).Status)
 		require.NoError(t, n.end())
 	})
 }

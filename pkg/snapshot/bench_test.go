@@ -36,6 +36,7 @@ func BenchmarkFullCopy(b *testing.B) {
 }
 
 func benchFullCopy(b *testing.B, store, repository remotestore.Store) {
+	b.Helper()
 	const segments, pairs = 8, 5
 	w := newWorld(b, store, repository)
 	w.create(b, "books")

@@ -23,16 +23,16 @@ func selfCPU(b *testing.B) time.Duration {
 // cpuOf is what a process has used so far: see proc(5).
 func cpuOf(b *testing.B, pid int) time.Duration {
 	b.Helper()
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
+	const ticksPerSecond = 100 // USER_HZ is so on every Linux that Go runs on
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	require.NoError(b, err)
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
-	var ticks time.Duration
+	var ticks int64
 	for _, field := range fields[11:13] { // utime and stime, the 14th and 15th of the line
 		n, err := strconv.ParseInt(field, 10, 64)
 		require.NoError(b, err)
-		ticks += time.Duration(n)
+		ticks += n
 	}
-	return ticks * tick
+	return time.Duration(ticks) * (time.Second / ticksPerSecond)
 }
