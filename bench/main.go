@@ -50,7 +50,7 @@ func run() error {
 type options struct {
 	numbers           []int
 	quick, onlyReport bool
-	turns             int
+	turns, retries    int
 	out, results      string
 	baseline, keepAs  string
 	profiles          string
@@ -63,6 +63,7 @@ func parse() (options, error) {
 	flag.BoolVar(&o.quick, "quick", false, "short versions: nothing is written but what the other flags ask for")
 	flag.BoolVar(&o.onlyReport, "report", false, "measure nothing: write the page from the kept results")
 	flag.IntVar(&o.turns, "turns", 0, "turns that medians are made of; each scenario's own number unless set")
+	flag.IntVar(&o.retries, "retries", 1, "how often a turn is taken again in which other programs kept the machine busy")
 	flag.StringVar(&o.out, "out", "../docs/benchmarks.md", "the page to write")
 	flag.StringVar(&o.results, "results", "results", "folder of the kept results")
 	flag.StringVar(&o.baseline, "baseline", "", "file with the ratios to compare a quick run with")
@@ -122,7 +123,7 @@ func (o options) measure(ctx context.Context, all []scenario.Scenario) (results 
 				return nil, err
 			}
 		}
-		r := scenario.Run{Rig: servers, Quick: o.quick, Turns: o.turns, Profiles: o.profiles, Progress: os.Stderr}
+		r := scenario.Run{Rig: servers, Quick: o.quick, Turns: o.turns, Retries: o.retries, Profiles: o.profiles, Progress: os.Stderr}
 		result, err := r.Measure(ctx, s)
 		if err != nil {
 			return nil, err

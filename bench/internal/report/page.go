@@ -218,7 +218,12 @@ func writeConditions(b *strings.Builder, r *Result) {
 	for i, l := range r.Load {
 		load[i] = fmt.Sprintf("%.1f", l)
 	}
-	fmt.Fprintf(b, "- %s, %d turns, in %s; load average at the start of each turn: %s\n", r.At.UTC().Format("2006-01-02 15:04 MST"), r.Turns, r.Took, strings.Join(load, " "))
+	others := make([]string, len(r.Others))
+	for i, o := range r.Others {
+		others[i] = fmt.Sprintf("%.2f", o)
+	}
+	fmt.Fprintf(b, "- %s, %d turns, in %s; load average at the start of each measurement: %s\n", r.At.UTC().Format("2006-01-02 15:04 MST"), r.Turns, r.Took, strings.Join(load, " "))
+	fmt.Fprintf(b, "- cores that other programs and the kernel used during each: %s\n", strings.Join(others, " "))
 	if r.Quick {
 		b.WriteString("- **a quick run: with fewer tasks than the text says**\n")
 	}

@@ -39,6 +39,8 @@ type Result struct {
 	Settings map[string][]string `json:"settings"`
 	// Load is the load average of the last minute at the start of each turn.
 	Load []float64 `json:"load"`
+	// Others is how many cores other programs used during each turn, the kernel's own work included.
+	Others []float64 `json:"others"`
 	// Notes are what figures do not say.
 	Notes   []string `json:"notes,omitempty"`
 	Samples []Sample `json:"samples"`

@@ -65,6 +65,28 @@ func TreeCPU(pid int) (time.Duration, error) {
 	})
 }
 
+// MachineCPU is what all processes and the kernel have used so far, and what a hypervisor has taken.
+func MachineCPU() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(first)
+	if len(fields) < 9 {
+		return 0, errors.New("/proc/stat has too few fields")
+	}
+	busy := 0
+	for _, i := range []int{1, 2, 3, 6, 7, 8} { // user, nice, system, interrupts, soft interrupts, stolen
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		busy += n
+	}
+	return time.Duration(busy) * tick, nil
+}
+
 // eachProcess calls each for every process of the machine. One that ends meanwhile is left out.
 func eachProcess(each func(pid int, s stat)) error {
 	folders, err := filepath.Glob("/proc/[0-9]*")

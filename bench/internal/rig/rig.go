@@ -121,6 +121,28 @@ func (r *Rig) ServersCPU() (map[Server]time.Duration, error) {
 	return map[Server]time.Duration{Kafka: kafka, Redis: redis, Postgres: pg}, errors.Join(kafkaErr, redisErr, pgErr)
 }
 
+// Others is what everything but this program, its workers that have ended and the servers has used so far. A nil Rig has no
+// servers.
+func (r *Rig) Others() (time.Duration, error) {
+	all, err := MachineCPU()
+	if err != nil {
+		return 0, err
+	}
+	self, err := readStat(os.Getpid())
+	if err != nil {
+		return 0, err
+	}
+	others := all - self.own - self.children
+	if r == nil {
+		return others, nil
+	}
+	servers, err := r.ServersCPU()
+	for _, used := range servers {
+		others -= used
+	}
+	return others, err
+}
+
 // RedisClient is a connection of its own to Redis.
 func (r *Rig) RedisClient() *redis.Client { return redis.NewClient(&redis.Options{Addr: r.Redis}) }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 
 	"github.com/offline-nodes/offline-nodes/bench/internal/report"
-	"github.com/offline-nodes/offline-nodes/bench/internal/rig"
 )
 
 func merging() Scenario {
@@ -55,8 +54,11 @@ func merging() Scenario {
 			for turn := range r.Turns {
 				for i := range modes {
 					m := modes[(i+turn)%len(modes)]
-					r.result.Load = append(r.result.Load, rig.Load())
-					cost, err := f.measure(ctx, m.mode, fmt.Sprintf("%s-%d", m.mode, turn))
+					var cost mergeCost
+					_, err := r.watched(turn, func() (err error) {
+						cost, err = f.measure(ctx, m.mode, fmt.Sprintf("%s-%d", m.mode, turn))
+						return err
+					})
 					if err != nil {
 						return fmt.Errorf("%s: %w", m.name, err)
 					}

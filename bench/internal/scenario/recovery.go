@@ -71,26 +71,30 @@ func (r *Run) together(ctx context.Context, specs []system.Spec, one func(turn i
 		if err := r.Rig.Clean(ctx); err != nil {
 			return err
 		}
-		r.result.Load = append(r.result.Load, rig.Load())
 		r.say("turn %d of %d: all systems together", turn+1, r.Turns)
-		var group errgroup.Group
-		for _, spec := range specs {
-			spec, err := r.prepare(spec)
-			if err != nil {
-				return err
-			}
-			group.Go(func() error {
-				if err := one(turn, spec); err != nil {
-					return fmt.Errorf("%s: %w", spec, err)
-				}
-				return nil
-			})
-		}
-		if err := group.Wait(); err != nil {
+		_, err := r.watched(turn, func() error { return r.allAtOnce(specs, func(spec system.Spec) error { return one(turn, spec) }) })
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *Run) allAtOnce(specs []system.Spec, one func(spec system.Spec) error) error {
+	var group errgroup.Group
+	for _, spec := range specs {
+		spec, err := r.prepare(spec)
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		group.Go(func() error {
+			if err := one(spec); err != nil {
+				return fmt.Errorf("%s: %w", spec, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 func (r *Run) recovery(ctx context.Context, turn int, spec system.Spec) (err error) {
