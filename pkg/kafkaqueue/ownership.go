@@ -122,10 +122,7 @@ func (m *member) startOver(ctx context.Context, old *assignment, cut span) *assi
 // finish notes that a record of a is finished.
 func (m *member) finish(a *assignment, offset int64) {
 	resume := a.finish(offset, limits{m.cfg.WindowRecords, m.cfg.WindowBytes})
-	if mutant.On("many committers") {
-		commit := m.commit // without the turn
-		go commit(m.client.Context(), []*assignment{a})
-	}
+	m.finished(a)
 	if resume {
 		select {
 		case m.resume <- a:
