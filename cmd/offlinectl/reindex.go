@@ -75,6 +75,11 @@ is. With --wait Ctrl-C leaves it alone.`,
 				return err
 			}
 			defer session.Close(cmd.Context())
+			if session.Settings.Store.URL != "" {
+				if err := isThere(cmd.Context(), session, o.params.Source); err != nil {
+					return err
+				}
+			}
 			return j.run(cmd.Context(), session, o.id, reindex.Type, o.params)
 		},
 	}

@@ -194,6 +194,9 @@ of them (--missed once). What was due before the change is never submitted.`,
 			if err := change(cmd, std, schedule.Key(names[0]), value, by); err != nil {
 				return err
 			}
+			if types, _ := std.CompleteTypes(cmd); !slices.Contains(types, d.Type) {
+				fmt.Fprintf(std.Err, "offlinectl: no node runs tasks of type %s now: is it spelled right?\n", d.Type)
+			}
 			set := string(value)
 			s := scheduledOf(names[0], dynamic{Value: &set, By: orUser(by)}, schedule.Mark{}, std.Now(), 3)
 			return printSchedule(std, s, false)

@@ -62,11 +62,24 @@ func run(ctx context.Context, kinds, command []string, out io.Writer) (code int,
 		return 1, err
 	}
 	if len(command) == 0 {
+		forPrograms(env, out)
 		fmt.Fprintln(out, "Press Ctrl-C to stop them.")
 		<-ctx.Done()
 		return 0, nil
 	}
 	return runCommand(ctx, command, env)
+}
+
+// forPrograms prints what the programs of this project want in their environment; a store needs a bucket besides.
+func forPrograms(env []string, out io.Writer) {
+	names := map[string]string{"OFFLINE_TEST_KAFKA": "OFFLINE_KAFKA__BROKERS", "OFFLINE_TEST_REDIS": "OFFLINE_REDIS__ADDRS"}
+	fmt.Fprintln(out, "For the programs:")
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		if theirs := names[name]; theirs != "" {
+			fmt.Fprintf(out, "  export %s=%s\n", theirs, value)
+		}
+	}
 }
 
 // start starts what the environment does not name and returns the variables that name it.
