@@ -134,15 +134,18 @@ func TestRow30UploadsAreCutWhileTheSweeperRuns(t *testing.T) {
 	r.on(oneBroker, oneRedis, storeServers)
 	var cutting atomic.Bool
 	var cut, parts atomic.Int32
+	var doomed atomic.Value // the first upload in parts: all of it is cut, so that it fails for good
 	bucket, direct, healed := faultyBucket(t, func(w http.ResponseWriter, q *http.Request, server http.Handler) {
-		part := q.URL.Query().Has("partNumber")
-		if part {
+		if q.URL.Query().Has("partNumber") {
 			parts.Add(1)
+			if cutting.Load() {
+				doomed.CompareAndSwap(nil, q.URL.Query().Get("uploadId"))
+			}
 		}
 		switch {
 		case cutting.Load() && q.Method == http.MethodDelete && q.URL.Query().Has("uploadId"):
 			panic(http.ErrAbortHandler) // as if the uploader had died: its parts stay
-		case !cutting.Load(), q.Method != http.MethodPut, conditional(q), rand.IntN(3) > 0:
+		case !cutting.Load(), q.Method != http.MethodPut, conditional(q), rand.IntN(3) > 0 && q.URL.Query().Get("uploadId") != doomed.Load():
 			server.ServeHTTP(w, q)
 		default:
 			cut.Add(1)
