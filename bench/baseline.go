@@ -28,14 +28,24 @@ type ratio struct {
 	Noise float64 `json:"noise"`
 }
 
-// leastNoise is what a ratio may always differ by: few turns say little about how far the next one will be off.
-const leastNoise = 0.15
+// leastNoise is what a ratio of a metric may always differ by: few turns say little about how far the next one will be off,
+// and the slowest task of a hundred is hardly ever the same twice.
+func leastNoise(metric string) float64 {
+	switch metric {
+	case "p50":
+		return 0.3
+	case "p99":
+		return 0.6
+	default:
+		return 0.2
+	}
+}
 
 // ratios are those of a quick run.
 func ratios(results []*report.Result) map[string]ratio {
 	found := map[string]ratio{}
-	add := func(name string, over, under []float64) {
-		r := ratio{Value: stats.Median(over) / stats.Median(under), Noise: max(leastNoise, spread(over), spread(under))}
+	add := func(name, metric string, over, under []float64) {
+		r := ratio{Value: stats.Median(over) / stats.Median(under), Noise: max(leastNoise(metric), spread(over), spread(under))}
 		if !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) {
 			found[name] = r
 		}
@@ -48,7 +58,7 @@ func ratios(results []*report.Result) map[string]ratio {
 					continue
 				}
 				for _, metric := range compared[r.Scenario] {
-					add(fmt.Sprintf("%d %s %s: ours to %s", r.Scenario, kase, metric, peer), r.Values(kase, us, metric), r.Values(kase, peer, metric))
+					add(fmt.Sprintf("%d %s %s: ours to %s", r.Scenario, kase, metric, peer), metric, r.Values(kase, us, metric), r.Values(kase, peer, metric))
 				}
 			}
 		}

@@ -52,7 +52,7 @@ func headOfLine() Scenario {
 				if err := b.trickle(ctx, -1000, 100, 50, nil); err != nil {
 					return err
 				}
-				short, all := full(r, 1500, 500), full(r, 4500, 2000)
+				short, all := full(r, 1500, 300), full(r, 4500, 1500)
 				if err := b.trickle(ctx, 0, short, 100, nil); err != nil {
 					return err
 				}

@@ -21,17 +21,17 @@ import (
 var rates = []struct {
 	perSecond int
 	seconds   int
-}{{1, 30}, {20, 15}, {300, 10}, {1000, 10}}
+}{{1, 20}, {20, 10}, {300, 10}, {1000, 10}}
 
 func rateCase(perSecond int) string { return fmt.Sprintf("%d/s", perSecond) }
 
 func pickup() Scenario {
 	return Scenario{
-		Turns: 5,
+		Turns: 5, QuickTurns: 2,
 		Scenario: report.Scenario{
 			Number: 2, Name: "pickup", Title: "Idle pickup: from submission to start",
 			About: "Tasks that do nothing are submitted one by one, at random moments of an average rate, to one idle worker: the time from before the " +
-				"call that submits a task until its handler runs. 30 s at 1/s, 15 s at 20/s, 10 s at the higher rates. *CPU* is that of the worker and of the servers together, in percent of one core.",
+				"call that submits a task until its handler runs. 20 s at 1/s, 10 s at the higher rates. *CPU* is that of the worker and of the servers together, in percent of one core.",
 			Metrics: []report.Metric{
 				{Name: "p50", Unit: "ms"},
 				{Name: "p95", Unit: "ms"},
@@ -86,7 +86,7 @@ func (r *Run) pickup(ctx context.Context, turn int, spec system.Spec) (err error
 	}
 	next := 0
 	for _, rate := range rates {
-		n := rate.perSecond * full(r, rate.seconds, max(1, rate.seconds/3))
+		n := rate.perSecond * full(r, rate.seconds, max(2, rate.seconds/5))
 		workersBefore, serversBefore, err := b.cpu()
 		if err != nil {
 			return err

@@ -20,8 +20,8 @@ import (
 // Scenario is one measurement.
 type Scenario struct {
 	report.Scenario
-	// Turns is how many medians are made of.
-	Turns int
+	// Turns is how many medians are made of; QuickTurns, those of a quick run.
+	Turns, QuickTurns int
 	// NoServers: the scenario starts what it needs itself.
 	NoServers bool
 	// measure takes all turns.
@@ -55,7 +55,7 @@ type Run struct {
 func (r *Run) Measure(ctx context.Context, s Scenario) (*report.Result, error) {
 	began := time.Now()
 	if r.Turns == 0 {
-		r.Turns = s.Turns
+		r.Turns = full(r, s.Turns, max(s.QuickTurns, 1))
 	}
 	r.result = &report.Result{
 		Scenario: s.Number, Name: s.Name, At: began, Turns: r.Turns, Quick: r.Quick,
@@ -101,7 +101,11 @@ func (r *Run) turn(turn int, spec system.Spec, one func(turn int, spec system.Sp
 		if err != nil {
 			return err
 		}
-		r.say("turn %d of %d: %s", turn+1, r.Turns, spec)
+		if turn == warmUp {
+			r.say("warm-up: %s", spec)
+		} else {
+			r.say("turn %d of %d: %s", turn+1, r.Turns, spec)
+		}
 		samples := len(r.result.Samples)
 		disturbed, err := r.watched(turn, func() error { return one(turn, spec) })
 		if err != nil {
