@@ -23,7 +23,7 @@ type Series struct {
 	Points []Point
 }
 
-// Point is one value.
+// Point is one value; of one that is NaN only the name is shown, with a dash.
 type Point struct {
 	Label string
 	Value float64
@@ -65,8 +65,13 @@ func (c Chart) Bars() string {
 				if p.Label != label {
 					continue
 				}
-				w := scale(p.Value) * (width - left - right)
 				text(&b, left-8, y+13, "end", "normal", s.Name)
+				if math.IsNaN(p.Value) {
+					text(&b, left+6, y+13, "start", "normal", "– (see the table)")
+					y += rowH
+					continue
+				}
+				w := scale(p.Value) * (width - left - right)
 				fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", left, y, math.Max(w, 1), barH, colour(i))
 				text(&b, left+int(w)+6, y+13, "start", "normal", value(p.Value)+c.unit())
 				y += rowH
@@ -146,8 +151,8 @@ func (c Chart) scale() func(float64) float64 {
 	low, high := math.Inf(1), 0.0
 	for _, s := range c.Series {
 		for _, p := range s.Points {
-			high = math.Max(high, p.Value)
 			if p.Value > 0 {
+				high = math.Max(high, p.Value)
 				low = math.Min(low, p.Value)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"testing"
 
@@ -61,6 +62,15 @@ func TestALogarithmicScaleShowsSmallValues(t *testing.T) {
 	svg := c.Bars()
 	require.NotContains(t, svg, `width="1.0"`, "the small one is more than a hair")
 	require.Contains(t, svg, "(logarithmic)")
+}
+
+func TestWhatWasNotMeasuredIsNamed(t *testing.T) {
+	svg := chart.Chart{Series: []chart.Series{
+		{Name: "never", Points: []chart.Point{{Value: math.NaN()}}}, {Name: "once", Points: []chart.Point{{Value: 4}}},
+	}}.Bars()
+	require.Contains(t, svg, ">never<")
+	require.NotContains(t, svg, "NaN")
+	require.Contains(t, svg, `width="520.0"`)
 }
 
 func TestNothingToDrawIsAPictureToo(t *testing.T) {

@@ -38,6 +38,8 @@ type Target struct {
 	Reached func(r *Result) (figure float64, ok bool)
 	// Unit follows the figure.
 	Unit string
+	// Aside is told beside the targets without being one.
+	Aside bool
 }
 
 // Scenario is how a result is shown.
@@ -188,6 +190,8 @@ func Targets(s Scenario, r *Result) []string {
 		switch {
 		case math.IsNaN(figure):
 			verdict = "not measured"
+		case t.Aside:
+			verdict = "–"
 		case ok:
 			verdict = "reached"
 		}
@@ -196,8 +200,14 @@ func Targets(s Scenario, r *Result) []string {
 	return lines
 }
 
+// muchBusy is how many cores others may use before the page warns of it.
+const muchBusy = 0.25
+
 func writeConditions(b *strings.Builder, r *Result) {
 	b.WriteByte('\n')
+	if busy := stats.Median(r.Others); busy > muchBusy {
+		fmt.Fprintf(b, "**Other programs used %.1f of %d cores meanwhile: ratios and processor times say more here than rates and delays.**\n\n", busy, r.Machine.Cores)
+	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(b, "%s\n\n", note)
 	}
@@ -222,7 +232,7 @@ func writeConditions(b *strings.Builder, r *Result) {
 	for i, o := range r.Others {
 		others[i] = fmt.Sprintf("%.2f", o)
 	}
-	fmt.Fprintf(b, "- %s, %d turns, in %s; load average at the start of each measurement: %s\n", r.At.UTC().Format("2006-01-02 15:04 MST"), r.Turns, r.Took, strings.Join(load, " "))
+	fmt.Fprintf(b, "- %s, %d turn(s), in %s; load average at the start of each measurement: %s\n", r.At.UTC().Format("2006-01-02 15:04 MST"), r.Turns, r.Took, strings.Join(load, " "))
 	fmt.Fprintf(b, "- cores that other programs and the kernel used during each: %s\n", strings.Join(others, " "))
 	if r.Quick {
 		b.WriteString("- **a quick run: with fewer tasks than the text says**\n")
@@ -232,10 +242,11 @@ func writeConditions(b *strings.Builder, r *Result) {
 
 func savePicture(path string, p Picture, r *Result) error {
 	c := chart.Chart{Title: p.Title, Unit: p.Unit, Log: p.Log}
+	cases := r.Cases()
 	for _, system := range r.Systems() {
 		series := chart.Series{Name: system}
-		for _, kase := range r.Cases() {
-			if v := r.Median(kase, system, p.Metric); !math.IsNaN(v) {
+		for _, kase := range cases {
+			if v := r.Median(kase, system, p.Metric); !math.IsNaN(v) || (!p.Lines && len(cases) == 1) {
 				series.Points = append(series.Points, chart.Point{Label: kase, Value: v})
 			}
 		}
