@@ -78,7 +78,7 @@ func TestRow31AMergeMovesFromAFullDisk(t *testing.T) {
 	require.Eventually(t, func() bool { return planned("waiting")+planned("running") >= 2 }, time.Minute, 100*time.Millisecond, "%v", d.Merges("books"))
 	s.stop()
 
-	settings := []string{"types.merge.retry.initial=1s", "types.merge.retry.max=2s"}
+	settings := []string{"types.merge.retry.initial=1s", "types.merge.retry.max=2s", "types.merge.retry.max_attempts=20"}
 	r.strike("the disk for scratch files of the only node is full")
 	small := f.Node("small", append(settings, "node.scratch_dir="+full)...)
 	failed := func() bool {
