@@ -19,7 +19,8 @@ type Machine struct {
 
 // Describe looks at the machine, and at the versions of the libraries that this program is made of.
 func Describe() Machine {
-	m := Machine{Cores: runtime.NumCPU(), Kernel: strings.TrimSpace(read("/proc/sys/kernel/osrelease")), Versions: map[string]string{"Go": runtime.Version()}}
+	kernel, _, _ := strings.Cut(strings.TrimSpace(read("/proc/sys/kernel/osrelease")), "-") // what follows is its builder's
+	m := Machine{Cores: runtime.NumCPU(), Kernel: kernel, Versions: map[string]string{"Go": strings.TrimPrefix(runtime.Version(), "go")}}
 	for line := range strings.Lines(read("/proc/cpuinfo")) {
 		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
 			m.CPU = strings.TrimSpace(value)
