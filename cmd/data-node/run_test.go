@@ -182,16 +182,16 @@ func TestAForceMergeOfSeveralRoundsRunsOnOfflineNodes(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return p.ask("PUT", "/settings", `{"offline.merge":"off"}`, nil) == http.StatusOK
 	}, time.Minute, 10*time.Millisecond)
-	p.write(0, 9)
+	p.write(0, 4) // and so few segments that the policy wants no merge of them
 	segments := p.stats().Segments
 	require.Positive(t, segments)
 
 	// Expunging deletes of several segments takes several merges: one task does all of them.
-	for i := range 5 {
+	for i := range 2 {
 		require.Equal(t, http.StatusOK, p.ask("PUT", fmt.Sprintf("/shards/books/docs/%d", i), `{"title":"new moon"}`, nil))
 	}
 	require.Equal(t, http.StatusOK, p.ask("PUT", "/settings?here=true", `{"offline.merge":"always"}`, nil))
-	for i := 9; i < 14; i++ {
+	for i := 4; i < 8; i++ {
 		body := fmt.Sprintf(`{"index":{"_id":"%d"}}`+"\n{}\n"+`{"index":{"_id":"%d"}}`+"\n{}\n"+`{"delete":{"_id":"%d"}}`+"\n", i, 100+i, i-1)
 		require.Equal(t, http.StatusOK, p.ask("POST", "/shards/books/_bulk", body, nil))
 	}

@@ -522,6 +522,15 @@ func (w *world) mayFail(j *job) bool {
 		if j.Type == reindex.SliceType && w.switched[task.Root(j.ID)] { // by a run that was thought dead: nobody needs the slice
 			return true
 		}
+		if strings.Contains(j.state.Error, "got another mapping meanwhile") { // it has, by another reindex or a restore
+			var p reindex.Params
+			require.NoError(w.t, json.Unmarshal(j.Params, &p))
+			mappings := map[string]bool{}
+			for _, h := range w.shard(p.Source).history {
+				mappings[string(h.mapping)] = true
+			}
+			return p.Source == p.Target && len(p.Mapping) == 0 && len(mappings) > 1
+		}
 		w.fleet.mu.Lock()
 		defer w.fleet.mu.Unlock()
 		return w.store.now().Sub(w.fleet.jobs[task.Root(j.ID)].since) >= shard.ReservationLife/2
