@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
@@ -70,19 +69,7 @@ func (s *session) worker(dir string) {
 	mux := task.NewMux()
 	require.NoError(s.T, merge.Register(mux, merge.Config{Store: store, Scratch: s.T.TempDir()}))
 	require.NoError(s.T, remotegc.Register(mux, garbage.Config(store, nil)))
-	n, err := node.New(node.Config{Name: "node-a", Kafka: s.Kafka(), Claims: s.Claims(), Workers: mux, Grace: time.Second})
-	require.NoError(s.T, err)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.T.Context()))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		assert.NoError(s.T, n.Run(ctx))
-	}()
-	s.T.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	s.Eventually("the node is ready", func() bool { return n.Ready() == nil })
+	s.Serve(node.Config{Name: "node-a", Workers: mux})
 }
 
 // random is what differs from run to run: ids, hashes, and what depends on the clock of the file system.

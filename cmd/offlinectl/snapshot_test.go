@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
@@ -80,19 +79,7 @@ func (s *stores) node(w *clitest.World, types ...string) {
 	require.NoError(w.T, snapshot.Register(mux, snapshot.Config{
 		Store: s.open(w.T, "store"), Repository: s.open(w.T, "repository"), Scratch: filepath.Join(s.dir, "scratch"), Node: "node-1",
 	}))
-	n, err := node.New(node.Config{Name: "node-1", Kafka: w.Kafka(), Claims: w.Claims(), Workers: mux, Types: types, Grace: time.Second})
-	require.NoError(w.T, err)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.T.Context()))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		assert.NoError(w.T, n.Run(ctx))
-	}()
-	w.T.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	w.Eventually("the node is ready", func() bool { return n.Ready() == nil })
+	w.Serve(node.Config{Name: "node-1", Workers: mux, Types: types})
 }
 
 func TestSnapshots(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/offline-nodes/offline-nodes/internal/cli"
@@ -26,19 +25,7 @@ func (s *session) probes() {
 	s.T.Helper()
 	mux := task.NewMux()
 	probe.Register(mux, task.Slots(16))
-	n, err := node.New(node.Config{Name: "prober", Kafka: s.Kafka(), Claims: s.Claims(), Workers: mux, Grace: time.Second})
-	require.NoError(s.T, err)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.T.Context()))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		assert.NoError(s.T, n.Run(ctx))
-	}()
-	s.T.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	s.Eventually("the node is ready", func() bool { return n.Ready() == nil })
+	s.Serve(node.Config{Name: "prober", Workers: mux})
 }
 
 // auditing runs verify; the result is that of its end.

@@ -46,10 +46,7 @@ func headOfLine() Scenario {
 					return err
 				}
 				defer func() { err = errors.Join(err, b.close(ctx)) }()
-				if _, err := b.worker(ctx); err != nil {
-					return err
-				}
-				if err := b.trickle(ctx, -1000, 100, 50, nil); err != nil {
+				if err := b.warm(ctx); err != nil {
 					return err
 				}
 				short, all := full(r, 1500, 300), full(r, 4500, 1500)

@@ -81,11 +81,7 @@ func (r *Run) pickup(ctx context.Context, turn int, spec system.Spec) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close(ctx)) }()
-	if _, err := b.worker(ctx); err != nil {
-		return err
-	}
-	// What happens once, at the first tasks, is not what is measured.
-	if err := b.trickle(ctx, -1000, 100, 50, nil); err != nil {
+	if err := b.warm(ctx); err != nil {
 		return err
 	}
 	next := 0

@@ -42,10 +42,7 @@ func storm() Scenario {
 					return err
 				}
 				defer func() { err = errors.Join(err, b.close(ctx)) }()
-				if _, err := b.worker(ctx); err != nil {
-					return err
-				}
-				if err := b.trickle(ctx, -1000, 100, 50, nil); err != nil {
+				if err := b.warm(ctx); err != nil {
 					return err
 				}
 				const rate = 20

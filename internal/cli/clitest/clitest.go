@@ -80,7 +80,14 @@ func (w *World) Node(name string, worker task.WorkerFunc, options ...task.Option
 	w.T.Helper()
 	mux := task.NewMux()
 	mux.Register("work", worker, options...)
-	s, err := node.New(node.Config{Name: name, Kafka: w.Kafka(), Claims: w.Claims(), Workers: mux, Grace: time.Second, Version: "v1.2.3"})
+	return w.Serve(node.Config{Name: name, Workers: mux, Version: "v1.2.3"})
+}
+
+// Serve runs a node on the world's servers until the test ends, or stop is called. It returns when the node is ready.
+func (w *World) Serve(cfg node.Config) (stop func()) {
+	w.T.Helper()
+	cfg.Kafka, cfg.Claims, cfg.Grace = w.Kafka(), w.Claims(), time.Second
+	s, err := node.New(cfg)
 	require.NoError(w.T, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.T.Context()))
 	done := make(chan struct{})
