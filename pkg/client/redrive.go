@@ -248,19 +248,21 @@ func (c *Client) tellAll(ctx context.Context, events []*task.Event) []error {
 	defer cancel()
 	answers := make([]chan error, len(events))
 	for i, e := range events {
-		answers[i] = make(chan error, 1)
 		if e == nil {
-			answers[i] <- nil
 			continue
 		}
+		answers[i] = make(chan error, 1)
 		c.producer.Event(*e, func(err error) { answers[i] <- err }) //nolint:contextcheck // whatever ends ctx, the event goes out
 	}
 	errs := make([]error, len(events))
-	for i := range answers {
+	for i, e := range events {
+		if e == nil {
+			continue
+		}
 		select {
 		case errs[i] = <-answers[i]:
 		case <-ctx.Done():
-			errs[i] = fmt.Errorf("%w: event of task %s: %w", ErrUnknown, events[i].TaskID, context.Cause(ctx))
+			errs[i] = fmt.Errorf("%w: event of task %s: %w", ErrUnknown, e.TaskID, context.Cause(ctx))
 		}
 	}
 	return errs
