@@ -591,6 +591,25 @@ func TestStoppingWithoutBrokersIsBounded(t *testing.T) {
 	})
 }
 
+// A group that waits for a member which beats but does not join answers nobody for the whole rebalance timeout.
+func TestStoppingWhileTheGroupRebalancesIsBounded(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.topics("merge")
+		asked, over := make(chan struct{}, 10), make(chan struct{})
+		w.kafka.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+			asked <- struct{}{}
+			w.kafka.SleepControl(func() { <-over })
+			return nil, nil, false
+		})
+		defer close(over)
+		c := w.consumer("merge")
+		<-asked
+		began := time.Now()
+		c.stop()
+		require.LessOrEqual(w, time.Since(began), leaveTimeout+time.Second)
+	})
+}
+
 func TestRunCancelledBeforeItStarts(t *testing.T) {
 	bubble(t, func(w *world) {
 		t := w.T

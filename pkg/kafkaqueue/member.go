@@ -100,7 +100,9 @@ func firstOffset() kgo.Offset {
 // run is the member's life: see Consumer.Run.
 func (m *member) run(ctx context.Context) error {
 	defer m.stop(nil)
-	client, err := kgo.NewClient(m.options...)
+	clientCtx, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	client, err := kgo.NewClient(append(m.options, kgo.WithContext(clientCtx))...)
 	if err != nil {
 		err = fmt.Errorf("open Kafka client of group %s: %w", m.group, err)
 		m.stop(err)
@@ -129,17 +131,19 @@ func (m *member) run(ctx context.Context) error {
 	m.polling <- struct{}{} // no poll is under way, and none begins
 	end()
 	helpers.Wait()
-	m.leave(ctx)
+	m.leave(ctx, abandon)
 	return m.reason()
 }
 
-// leave revokes everything, which commits, and leaves the group.
-func (m *member) leave(ctx context.Context) {
+// leave revokes everything, which commits, and leaves the group. A group that rebalances may take a minute to answer a
+// join, and the client waits for that whatever the context of its leave: what does not answer in time is abandoned.
+func (m *member) leave(ctx context.Context, abandon func()) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	m.client.AllowRebalance()
 	if err := m.client.LeaveGroupContext(ctx); err != nil {
 		m.cfg.Log.Warn("group did not confirm that this member left: its partitions wait for the session timeout", "group", m.group, "error", err)
+		abandon()
 	}
 	m.client.Close()
 }
