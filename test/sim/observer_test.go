@@ -387,13 +387,13 @@ func (o *observer) crashed(m *member) {
 // takeoverTime is the promise: max(session timeout, lease) + 5 s.
 const takeoverTime = 20 * time.Second
 
-// late judges takeovers. What finds no free slot may take longer.
+// late judges takeovers. What comes to a node without a free slot may take longer.
 func (o *observer) late() {
 	now := time.Now()
 	if len(o.owed) == 0 {
 		return
 	}
-	if o.freeSlots() <= 0 {
+	if o.anyFull() {
 		o.owed = nil
 		return
 	}
@@ -423,17 +423,17 @@ func (o *observer) ended(id string) bool {
 	return true
 }
 
-// freeSlots of the nodes that are well.
-func (o *observer) freeSlots() int {
-	free := slots * len(o.w.alive())
+// anyFull tells whether a node that lives has no free slot.
+func (o *observer) anyFull() bool {
+	running := map[*member]int{}
 	for _, runs := range o.runs {
 		for _, r := range runs {
 			if r.ended.IsZero() {
-				free--
+				running[r.m]++
 			}
 		}
 	}
-	return free
+	return slices.ContainsFunc(o.w.alive(), func(m *member) bool { return running[m] >= slots })
 }
 
 // begins judges whether a run may be, and notes it.
@@ -471,7 +471,10 @@ func (o *observer) begins(m *member, x *task.Execution) *liveRun {
 // compare judges a run by an earlier one of the same task.
 func (o *observer) compare(before, r *liveRun) {
 	excuse := o.excuse(before)
-	if late := o.w.schedule.Guarded && o.excuse(r) != ""; r.allocation <= before.allocation && !late {
+	late := o.w.schedule.Guarded && o.excuse(r) != ""
+	// A Redis that forgets takes the next ids from its clock, which may be behind by then.
+	anew := o.redis.forgot.After(before.began) && !o.redis.jumped.IsZero()
+	if r.allocation <= before.allocation && !late && !anew {
 		o.broken(I5, "%s: allocation id %d on %s after %d on %s", r.id, r.allocation, r.m.name, before.allocation, before.m.name)
 	}
 	switch {

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -95,14 +98,16 @@ const patienceWithOne = 10 * time.Minute
 // play lives through a schedule in a bubble of its own.
 func play(t *testing.T, s Schedule, o Options) (r Result) {
 	t.Helper()
+	var bubble string
 	defer func() {
 		if left := recover(); left != nil { // a deadlock: goroutines remain for which nothing can happen any more
-			r.Violations = append(r.Violations, Violation{I10, fmt.Sprint(left), r.Fake})
+			r.Violations = append(r.Violations, Violation{I10, fmt.Sprintf("%v\n%s", left, stacks(bubble)), r.Fake})
 		}
 	}()
 	hung := time.AfterFunc(patienceWithOne, func() { panic(fmt.Sprintf("a history hangs: %#v", s)) })
 	defer hung.Stop()
 	synctest.Test(t, func(t *testing.T) {
+		bubble = ownBubble.FindString(string(debug.Stack()))
 		w := &world{schedule: s, options: o, objects: remotestore.NewMemory()}
 		w.obs = newObserver(w)
 		began := time.Now()
@@ -113,6 +118,20 @@ func play(t *testing.T, s Schedule, o Options) (r Result) {
 		r = Result{w.obs.violations(), w.obs.counts(), time.Since(began), w.obs.story}
 	})
 	return r
+}
+
+var ownBubble = regexp.MustCompile(`synctest bubble \d+`)
+
+// stacks returns where the goroutines of a bubble are.
+func stacks(bubble string) string {
+	buf := make([]byte, 64<<20)
+	var of []string
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if head, _, _ := strings.Cut(g, "\n"); strings.Contains(head, bubble+"]") {
+			of = append(of, g)
+		}
+	}
+	return strings.Join(of, "\n\n")
 }
 
 // live starts the world, plays the schedule, heals everything, waits for the
