@@ -25,7 +25,8 @@ type Execution struct {
 	Attempt int // from 1
 	Replay  int // from 0
 	// AllocationID is the fencing token: higher than that of every earlier
-	// run of the task.
+	// run of the task, unless Redis lost all its data since and its clock is
+	// behind by now.
 	AllocationID int64
 	OpaqueID     string
 	Raw          []byte       // the parameters as submitted
