@@ -60,13 +60,17 @@ const leastPause = 5 * time.Millisecond
 
 // throttle bounds the bytes per second that all who share it write. Time in which nothing is written is not saved up.
 type throttle struct {
+	now func() time.Time
+
 	mu      sync.Mutex
 	rate    int64         // 0: no limit
 	paid    time.Time     // when the rate allows what was written so far
 	changed chan struct{} // closed when the rate changes
 }
 
-func newThrottle(rate int64) *throttle { return &throttle{rate: rate, changed: make(chan struct{})} }
+func newThrottle(rate int64) *throttle {
+	return &throttle{now: time.Now, rate: rate, changed: make(chan struct{})}
+}
 
 // wrote counts bytes, and returns when the rate allows them, or ctx ends.
 func (t *throttle) wrote(ctx context.Context, bytes int64) {
@@ -95,7 +99,7 @@ func (t *throttle) count(bytes int64, first bool) (pause time.Duration, changed 
 	if t.rate == 0 {
 		return 0, nil
 	}
-	now := time.Now()
+	now := t.now()
 	if t.paid.Before(now) {
 		t.paid = now
 	}
@@ -112,7 +116,7 @@ func (t *throttle) set(rate int64) {
 	if rate == t.rate {
 		return
 	}
-	now := time.Now()
+	now := t.now()
 	if ahead := t.paid.Sub(now); ahead > 0 && rate > 0 {
 		t.paid = now.Add(time.Duration(float64(ahead) * float64(t.rate) / float64(rate)))
 	}
