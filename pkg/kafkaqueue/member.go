@@ -146,6 +146,8 @@ func (m *member) leave(ctx context.Context, abandon func()) {
 		abandon()
 	}
 	m.client.Close()
+	// Close polls what nobody has polled, which can keep the goroutine of its own leave waiting for ever.
+	m.client.AllowRebalance()
 }
 
 // stop ends polling, for a reason or orderly; the first call counts.
