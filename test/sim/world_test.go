@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -167,6 +168,9 @@ func (w *world) live(ctx context.Context) (err error) {
 		return err
 	}
 	defer stopObserver()
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go w.endRebalances(watch)
 	for range w.schedule.Nodes {
 		w.join()
 	}
@@ -353,21 +357,47 @@ const sessionTimeout = 10 * time.Second
 // but for members that die while they join: these kfake keeps for ever.
 func (w *world) expire(clientID string) {
 	for _, group := range w.groups() {
-		info := w.servers.Broker.GroupInfo(group)
-		if info == nil {
-			continue
+		if info := w.servers.Broker.GroupInfo(group); info != nil {
+			w.remove(group, slices.DeleteFunc(info.Members, func(x kfake.GroupMember) bool { return x.ClientID != clientID }))
 		}
-		r := kmsg.NewPtrLeaveGroupRequest()
-		r.Group = group
-		for _, x := range info.Members {
-			if x.ClientID == clientID {
-				member := kmsg.NewLeaveGroupRequestMember()
-				member.MemberID = x.MemberID
-				r.Members = append(r.Members, member)
+	}
+}
+
+func (w *world) remove(group string, members []kfake.GroupMember) {
+	if len(members) == 0 {
+		return
+	}
+	r := kmsg.NewPtrLeaveGroupRequest()
+	r.Group = group
+	for _, x := range members {
+		member := kmsg.NewLeaveGroupRequestMember()
+		member.MemberID = x.MemberID
+		r.Members = append(r.Members, member)
+	}
+	_, _ = r.RequestWith(context.Background(), w.raw) // gone already is fine
+}
+
+// endRebalances ends those that take longer than a broker allows, until ctx
+// ends: kfake waits for members whose connection was cut while they joined,
+// and begins to wait anew with every join.
+func (w *world) endRebalances(ctx context.Context) {
+	const patience, every = 65 * time.Second, 5 * time.Second
+	since := map[string]time.Time{}
+	for {
+		for _, group := range w.groups() {
+			switch info := w.servers.Broker.GroupInfo(group); {
+			case info == nil || info.State != "PreparingRebalance":
+				delete(since, group)
+			case since[group].IsZero():
+				since[group] = time.Now()
+			case time.Since(since[group]) > patience:
+				w.remove(group, info.Members)
 			}
 		}
-		if len(r.Members) > 0 {
-			_, _ = r.RequestWith(context.Background(), w.raw) // gone already is fine
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return
 		}
 	}
 }
