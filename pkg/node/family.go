@@ -88,7 +88,11 @@ func (l *lane) await(r *record) {
 	}
 	r.parent = true
 	if left := time.Until(r.leased.Add(l.svc.cfg.DetachAfter)); left > 0 && (!r.planned || mutant.On("a plan that only Redis has")) {
-		l.park(r, min(left, l.svc.claims.Config().Beat))
+		wait := min(left, l.svc.claims.Config().Beat)
+		if mutant.On("parents wait for wake-ups alone") {
+			wait = left
+		}
+		l.park(r, wait)
 		return
 	}
 	l.hop(r, time.Time{})

@@ -6,10 +6,12 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/offline-nodes/offline-nodes/internal/embedded"
@@ -24,6 +26,8 @@ type world struct {
 	t       *testing.T
 	servers *embedded.Servers
 	client  *client.Client
+
+	redisHook atomic.Pointer[server.Hook] // of commands; nil: none
 
 	mu     sync.Mutex
 	events []task.Event
@@ -44,7 +48,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t}
 		var err error
-		w.servers, err = embedded.Start(t.Context(), embedded.Options{InMemory: true})
+		w.servers, err = embedded.Start(t.Context(), embedded.Options{InMemory: true, RedisHook: w.hook})
 		require.NoError(t, err)
 		t.Cleanup(w.servers.Stop)
 		w.client, err = client.Open(t.Context(), client.Config{Kafka: w.kafka(), Claims: w.claims()})
@@ -54,6 +58,14 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 		w.listen()
 		test(t, w)
 	})
+}
+
+// onRedis lets hook see every command, as [embedded.Options] say.
+func (w *world) onRedis(hook server.Hook) { w.redisHook.Store(&hook) }
+
+func (w *world) hook(peer *server.Peer, command string, args ...string) bool {
+	hook := w.redisHook.Load()
+	return hook != nil && (*hook)(peer, command, args...)
 }
 
 func (w *world) kafka() kafkaqueue.Config {

@@ -132,6 +132,11 @@ var catalogue = []row{
 	{"The node", "nothing is looked at", "pkg/node", "TestWhatIsOwedIsPublishedThoughNoSlotIsFree", false},
 	{"The node", "nothing is detached", "pkg/node", "TestAnEmptiedRedisCostsNoWorkThoughACopyWaits", false},
 	{"The node", "nothing is read back", "pkg/node", "TestAnEmptiedRedisCostsNoWorkAndNoOutcome", false},
+	{"The node", "a rebuild waits for no beat", "pkg/node", "TestARebuildLetsTheHoldersBeatFirst", false},
+	{"The node", "nothing is marked as published", "pkg/node", "TestARedriveLeavesOneLetter", false},
+	{"The node", "claims while beats fail", "pkg/node", "TestANodeWhoseBeatsFailTakesNothingMore", false},
+	{"The node", "a settlement does not wait for the beat", "pkg/node", "TestASettlementWaitsForTheBeatUnderWay", false},
+	{"The node", "parents wait for wake-ups alone", "pkg/node", "TestAParentGoesOnThoughNoWakeUpComes", false},
 	{"The node", "a plan is not kept before its children", "pkg/node", "TestAPlanIsKeptBeforeItsChildrenAreSubmitted", false},
 	{"The node", "a plan that only Redis has", "pkg/node", "TestAParentWaitsThroughCrashesAndAnEmptiedRedis", false},
 
