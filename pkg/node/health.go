@@ -35,7 +35,7 @@ func (s *Service) Healthy() error {
 }
 
 // Ready tells whether the node takes tasks: it runs, is not draining, hears
-// from Redis, and no rebuild holds its claims up.
+// from Redis, no rebuild holds its claims up, and its disk was not full just now.
 func (s *Service) Ready() error {
 	switch {
 	case !s.running.Load():
@@ -49,6 +49,8 @@ func (s *Service) Ready() error {
 		return errors.New("beats fail: Redis does not answer")
 	case s.rebuild.busy():
 		return errors.New("states are being read back from the results topic")
+	case s.full():
+		return errors.New("no space left on the disk: nothing is claimed for a while")
 	}
 	return s.Healthy()
 }

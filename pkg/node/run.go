@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/offline-nodes/offline-nodes/internal/mutant"
@@ -172,6 +174,9 @@ func (l *lane) execute(r *record) {
 		ctx, end := l.svc.traces.attempt(run.ctx, r)
 		err = l.def.Do(ctx, run.execution)
 		end(err)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		l.svc.ranOutOfDisk(err)
 	}
 	cause := context.Cause(run.ctx)
 	l.svc.cfg.reach("run.ended")

@@ -5,6 +5,9 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,11 +111,7 @@ func TestARunningTaskOutlivesARebalanceAndADrain(t *testing.T) {
 			require.NoError(t, err)
 			ids = append(ids, id)
 		}
-		w.eventually(time.Minute, "all run", func() bool {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return len(w.runs) == 4
-		})
+		w.eventually(time.Minute, "all run", func() bool { return w.allRuns() == 4 })
 		second := w.node("n2", hour, change, task.Slots(4))
 		time.Sleep(10 * time.Minute)
 		ended := make(chan error, 1)
@@ -242,6 +241,34 @@ func TestANodeClaimsAgainAfterRedisWasAway(t *testing.T) {
 		w.servers.Redis.SetError("")
 		require.Equal(t, task.Success, w.outcome(id, 5*time.Minute).Status)
 		require.Len(t, w.runsOf(id), 2, "its trust window had ended")
+		require.NoError(t, n.end())
+	})
+}
+
+// A run that fails at once for want of space must not draw every task of the backlog.
+func TestANodeWithAFullDiskClaimsNothingForAWhile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
+		full := true
+		n := w.node("n1", func(context.Context, *task.Execution) error {
+			if full {
+				return fmt.Errorf("download: %w", &fs.PathError{Op: "write", Path: "scratch", Err: syscall.ENOSPC})
+			}
+			return nil
+		}, nil, task.Slots(1))
+		ids := []string{"a", "b", "c"}
+		for _, id := range ids {
+			_, err := w.client.Submit(t.Context(), "work", nil, task.ID(id))
+			require.NoError(t, err)
+		}
+		w.eventually(time.Minute, "one run", func() bool { return w.allRuns() > 0 })
+		time.Sleep(fullPause - time.Second)
+		require.Equal(t, 1, w.allRuns())
+		require.ErrorContains(t, n.Ready(), "no space left")
+		full = false
+		for _, id := range ids {
+			require.Equal(t, task.Success, w.outcome(id, time.Minute).Status)
+		}
+		require.NoError(t, n.Ready())
 		require.NoError(t, n.end())
 	})
 }

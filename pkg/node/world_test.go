@@ -150,6 +150,12 @@ func (w *world) runsOf(id string) (runs []started) {
 	return runs
 }
 
+func (w *world) allRuns() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.runs)
+}
+
 // testNode is a node that can be stopped, and its end waited for.
 type testNode struct {
 	*Service
