@@ -3,6 +3,7 @@ package shard
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -155,17 +156,32 @@ func TestDocSetRefusesWhatIsNoBitmap(t *testing.T) {
 	}
 }
 
+// FuzzDecode feeds anything that may lie where a manifest should: it is one that may be, and the same when it is
+// written again, or it is refused.
 func FuzzDecode(f *testing.F) {
 	f.Add(storedManifest(f))
 	f.Add([]byte(sealed(`{"format":1,"segments":[{"deleted":"OjAAAAEAAAAAAP//"}]}`)))
-	f.Fuzz(func(t *testing.T, stored []byte) {
-		if m, err := Decode(stored); err == nil {
-			require.NoError(t, m.Validate())
+	decode := func(t *testing.T, stored []byte) {
+		t.Helper()
+		m, err := Decode(stored)
+		if err != nil {
+			require.True(t, errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFormat), "unexplained: %v", err)
+			return
 		}
+		require.NoError(t, m.Validate())
+		again, err := m.Encode()
+		require.NoError(t, err)
+		twice, err := Decode(again)
+		require.NoError(t, err, "%s", again)
+		require.Equal(t, m.Docs(), twice.Docs())
+		same, err := twice.Encode()
+		require.NoError(t, err)
+		require.Equal(t, string(again), string(same))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		decode(t, stored)
 		if open := bytes.TrimSuffix(stored, []byte("}")); len(open) < len(stored) { // let the fuzzer past the checksum
-			if m, err := Decode([]byte(sealed(string(stored)))); err == nil {
-				require.NoError(t, m.Validate())
-			}
+			decode(t, []byte(sealed(string(stored))))
 		}
 	})
 }
