@@ -63,9 +63,11 @@ test-short: ## runs the tests that need nothing but Go
 
 SEEDS ?= 200
 SEED  ?= 1
+SIM_AUDIT ?= bin/histories.json
 .PHONY: sim
-sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, SEED=1: the first)
-	go test $(TAGS) -count 1 -v -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED)
+sim: ## plays random histories of faults in fake time, on all cores (SEEDS=200, SEED=1: the first; SIM_AUDIT=file)
+	@mkdir -p $(dir $(SIM_AUDIT))
+	go test $(TAGS) -count 1 -v -timeout 0 -run TestRandomHistories ./test/sim -args -seeds $(SEEDS) -seed $(SEED) -audit $(abspath $(SIM_AUDIT))
 
 MINUTES ?= 5
 SOAK_AUDIT ?= bin/soak.json

@@ -1,11 +1,9 @@
 package faults
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -48,31 +46,6 @@ type SoakedShard struct {
 	// Generations is how often the shard was committed to, Merges how many of those commits were merges.
 	Generations int `json:"generations"`
 	Merges      int `json:"merges"`
-}
-
-// ReadSoaked reads an audit that a soak has written.
-func ReadSoaked(path string) (Soaked, error) {
-	var s Soaked
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &s)
-	}
-	if err != nil {
-		return s, fmt.Errorf("read the audit of a soak: %w", err)
-	}
-	return s, nil
-}
-
-// Write writes it for ReadSoaked.
-func (s *Soaked) Write(path string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = os.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write the audit of a soak: %w", err)
-	}
-	return nil
 }
 
 // Report writes it in Markdown, as a section of a page.

@@ -16,9 +16,9 @@ func TestAnAuditSaysWhatASoakHasFound(t *testing.T) {
 		Faults: map[string]int{"kill -9 of a node": 7, "FLUSHALL of Redis": 1}, Accepted: 10, Settled: 10, Repeated: 3, Worst: 8400 * time.Millisecond,
 		Shards: []SoakedShard{{Name: "books", Documents: 5, Queries: 50, Writes: 9, Generations: 4, Merges: 2}},
 	}
-	require.NoError(t, written.Write(path))
-	read, err := ReadSoaked(path)
-	require.NoError(t, err)
+	require.NoError(t, WriteAudit(path, &written))
+	var read Soaked
+	require.NoError(t, ReadAudit(path, &read))
 	require.Equal(t, written, read)
 
 	var page strings.Builder
@@ -36,6 +36,23 @@ func TestAnAuditSaysWhatASoakHasFound(t *testing.T) {
 	require.NoError(t, read.Report(&page))
 	require.Contains(t, page.String(), "**A promise was broken**: no outcome of t1.")
 
-	_, err = ReadSoaked(path + "-none")
-	require.Error(t, err)
+	require.Error(t, ReadAudit(path+"-none", &read))
+}
+
+func TestAnAuditSaysWhatHistoriesHaveFound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "histories.json")
+	written := Histories{
+		Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Took: 13 * time.Minute, First: 7, Played: 1000, Fake: 125 * time.Hour, Sum: "6000 faults",
+	}
+	require.NoError(t, WriteAudit(path, &written))
+	var read Histories
+	require.NoError(t, ReadAudit(path, &read))
+	require.Equal(t, written, read)
+
+	var page strings.Builder
+	require.NoError(t, read.Report(&page))
+	require.Contains(t, page.String(), "1000 histories of random faults (`make sim`, first seed 7), 2026-01-02, 125.0 hours of fake time in 13m0s. No invariant was broken.\n\n6000 faults\n")
+	read.Broken = []string{"seed 9: I1", "seed 12: I2"}
+	require.NoError(t, read.Report(&page))
+	require.Contains(t, page.String(), "**Invariants were broken**: seed 9: I1; seed 12: I2.")
 }

@@ -59,7 +59,7 @@ func TestSoak(t *testing.T) {
 			s.audit.Failure = "see the output of the test"
 		}
 		if path := os.Getenv("SOAK_AUDIT"); path != "" {
-			assert.NoError(t, s.audit.Write(path))
+			assert.NoError(t, WriteAudit(path, &s.audit))
 		}
 	})
 	s.start()

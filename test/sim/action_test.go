@@ -198,8 +198,8 @@ var actions = map[string]func(w *world, s Step){
 	"redrive": func(w *world, _ Step) { w.redrive() },
 }
 
-// faults are what random histories are made of, some more often than others.
-var faults = []string{
+// anyFault is what random histories are made of, some more often than others.
+var anyFault = []string{
 	"join", "leave", "crash", "crash at", "crash at", "crash at", "freeze", "freeze at", "cut", "cut", "lose answers", "flush", "restart redis",
 	"redis loading", "redis readonly", "commit errors", "produce answers lost", "produce refused", "results refused",
 	"old redis", "redis clock", "add partition", "retention", "move leaders", "store loses answers", "cancel", "cancel", "redrive",

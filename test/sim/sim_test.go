@@ -8,6 +8,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/offline-nodes/offline-nodes/test/faults"
 )
 
 var (
@@ -15,24 +19,29 @@ var (
 	seeds     = flag.Uint64("seeds", 10, "how many random histories are played")
 	story     = flag.Bool("story", false, "tell the story of every history as it goes")
 	patience  = flag.Duration("shrink", 30*time.Second, "how long a failing history is played again to make it smaller")
+	audit     = flag.String("audit", "", "file to keep what all histories came to")
 )
 
 // length is how long faults go on in a random history.
 const length = 6 * time.Minute
 
 func TestRandomHistories(t *testing.T) {
-	began, all := time.Now(), &sum{}
+	all := &sum{Histories: faults.Histories{Began: time.Now(), First: *firstSeed}}
 	t.Cleanup(func() {
-		t.Logf("%d histories in %s, %s of fake time: %s", all.histories, time.Since(began).Round(time.Second), all.fake.Round(time.Second), all.stats)
+		all.Took, all.Sum = time.Since(all.Began), all.stats.String()
+		t.Logf("%d histories in %s, %s of fake time: %s", all.Played, all.Took.Round(time.Second), all.Fake.Round(time.Second), all.stats)
+		if *audit != "" {
+			require.NoError(t, faults.WriteAudit(*audit, all))
+		}
 	})
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			s := draw(seed, length, faults)
+			s := draw(seed, length, anyFault)
 			began := time.Now()
 			r := play(t, s, Options{})
 			t.Logf("%s in %s: %s", r.Fake.Round(time.Second), time.Since(began).Round(time.Millisecond), r.Stats)
-			all.add(r)
+			all.add(seed, r)
 			if len(r.Violations) > 0 {
 				report(t, s, r)
 			}
@@ -42,18 +51,20 @@ func TestRandomHistories(t *testing.T) {
 
 // sum is what all histories came to.
 type sum struct {
-	mu        sync.Mutex
-	histories int
-	fake      time.Duration
-	stats     Stats
+	mu sync.Mutex
+	faults.Histories
+	stats Stats
 }
 
-func (s *sum) add(r Result) {
+func (s *sum) add(seed uint64, r Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.histories++
-	s.fake += r.Fake
+	s.Played++
+	s.Fake += r.Fake
 	s.stats = s.stats.plus(r.Stats)
+	if len(r.Violations) > 0 {
+		s.Broken = append(s.Broken, fmt.Sprintf("seed %d: %s", seed, r.Violations[0].Invariant))
+	}
 }
 
 // report says what was broken, how often that happens, and in how small a history.

@@ -49,15 +49,14 @@ func TestRealRowsRunLastAndEachTestOnce(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestAReportHoldsTheLastSoakIfThereWasOne(t *testing.T) {
+func TestAReportHoldsTheLastAuditIfThereWasOne(t *testing.T) {
 	var page strings.Builder
 	path := filepath.Join(t.TempDir(), "soak.json")
-	require.NoError(t, soaked(&page, path))
+	require.NoError(t, audit(&page, path, &faults.Soaked{}))
 	require.Empty(t, page.String())
-	audit := faults.Soaked{Kept: true, Accepted: 7}
-	require.NoError(t, audit.Write(path))
-	require.NoError(t, soaked(&page, path))
+	require.NoError(t, faults.WriteAudit(path, &faults.Soaked{Kept: true, Accepted: 7}))
+	require.NoError(t, audit(&page, path, &faults.Soaked{}))
 	require.Contains(t, page.String(), "7 tasks accepted")
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
-	require.Error(t, soaked(&page, path))
+	require.Error(t, audit(&page, path, &faults.Soaked{}))
 }

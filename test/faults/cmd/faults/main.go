@@ -34,7 +34,7 @@ type options struct {
 	count, parallel int
 	rows, folder    string
 	results, report string
-	soak            string
+	soak, histories string
 	run             bool
 }
 
@@ -47,6 +47,7 @@ func main() {
 	flag.StringVar(&o.results, "results", "bin/faults.jsonl", "where results are kept, a test a line")
 	flag.StringVar(&o.report, "report", "docs/faults.md", "where the report is written")
 	flag.StringVar(&o.soak, "soak", "bin/soak.json", "the audit of the last soak, for the report; it may be missing")
+	flag.StringVar(&o.histories, "histories", "bin/histories.json", "the audit of the last random histories, for the report; it may be missing")
 	flag.BoolVar(&o.run, "run", true, "run the tests; else write the report from the results that are kept")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -92,7 +93,8 @@ func (o options) do(ctx context.Context) error {
 		}
 	}
 	if err := write(o.report, func(w io.Writer) error {
-		return errors.Join(faults.Report(w, results, machine(ctx)), soaked(w, o.soak))
+		return errors.Join(faults.Report(w, results, machine(ctx)),
+			audit(w, o.histories, &faults.Histories{}), audit(w, o.soak, &faults.Soaked{}))
 	}); err != nil {
 		return err
 	}
@@ -212,16 +214,16 @@ func machine(ctx context.Context) string {
 		runtime.NumCPU(), runtime.GOOS, servers.KafkaVersion, redis, servers.VersityGWVersion, runtime.Version())
 }
 
-// soaked writes what the last soak has found, if there was one.
-func soaked(w io.Writer, path string) error {
-	audit, err := faults.ReadSoaked(path)
+// audit writes what another program has found, if it has run.
+func audit(w io.Writer, path string, a faults.Audit) error {
+	err := faults.ReadAudit(path, a)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
 		return err
 	}
-	return audit.Report(w)
+	return a.Report(w)
 }
 
 // write replaces a file as a whole.
