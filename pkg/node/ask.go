@@ -27,8 +27,8 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 	if l.asking || l.draining || now.Before(l.coldUntil) || !l.svc.mayClaim() {
 		return
 	}
-	var b batch
-	for n := l.wanted(); n > 0; n-- {
+	b := l.lateTwins(now)
+	for n := min(l.wanted(), maxBatch-len(b.records)); n > 0; n-- {
 		r := l.next((*waiting).pop)
 		if r == nil {
 			break
@@ -50,6 +50,29 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 	}
 	l.asking = true
 	l.svc.calls.Go(func() { l.claim(ctx, b) })
+}
+
+// lateTwins looks at records that have waited for long for a run of their task here: they are superseded, or held, and hop
+// as those do whose task runs elsewhere. The run's own record goes first, or its copy would be the older one.
+func (l *lane) lateTwins(now time.Time) (b batch) {
+	if now.Before(l.twinsAt) || mutant.On("twins wait for as long as it takes") {
+		return b
+	}
+	l.twinsAt = now.Add(time.Second)
+	for id, twins := range l.twins {
+		a := l.active[id]
+		if a == nil || a.run == nil || l.queue.Owned(&a.Delivery) && !a.detached.Load() {
+			continue
+		}
+		l.twins[id] = keepRecords(twins, func(r *record) bool {
+			late := r.Err == nil && !r.leased.Add(l.svc.cfg.DetachAfter).After(now) && len(b.records) < maxBatch
+			if late {
+				l.include(&b, r, true)
+			}
+			return !late
+		})
+	}
+	return b
 }
 
 // wanted is how many tasks to claim now: one per free slot, and up to two batches
@@ -74,7 +97,7 @@ func (l *lane) next(pop func(*waiting) *record) *record {
 		for r := pop(w); r != nil; r = pop(w) {
 			switch {
 			case l.active[r.ID] != nil:
-				l.twins[r.ID] = append(l.twins[r.ID], r)
+				l.twin(r)
 			case r.Copied && !l.svc.rebuild.covers(later(r.SubmittedAt, r.NotBefore)):
 				l.park(r, coldPause) // so old that Redis may have let its outcome go
 			default:

@@ -14,7 +14,9 @@ import (
 // copy that is older than another is superseded; the record stays open until
 // the next one is acked.
 func (l *lane) hop(r *record, notBefore time.Time) {
-	l.active[r.ID] = r
+	if l.active[r.ID] == nil { // else its task runs here
+		l.active[r.ID] = r
+	}
 	l.svc.calls.Go(func() { l.raise(l.svc.work, r, notBefore) })
 }
 
@@ -63,7 +65,7 @@ func (l *lane) hopStale(now time.Time) {
 			for r := q.peek(); r != nil && r.opened.Before(oldest); r = q.peek() {
 				q.pop()
 				if l.active[r.ID] != nil {
-					l.twins[r.ID] = append(l.twins[r.ID], r)
+					l.twin(r)
 					continue
 				}
 				l.hop(r, time.Time{})

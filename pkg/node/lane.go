@@ -49,6 +49,7 @@ type lane struct {
 	inHand    int                   // granted and not yet ended: never more than wanted allows
 	asking    bool                  // one claim call at a time
 	lookAt    time.Time
+	twinsAt   time.Time
 	coldUntil time.Time // nothing is asked before: all that was asked last was cold
 	detachAt  time.Time
 	mean      time.Duration // of a run, moving
@@ -214,12 +215,20 @@ func (l *lane) deliver(deliveries []task.Delivery) {
 func (l *lane) enqueue(r *record) {
 	switch {
 	case l.active[r.ID] != nil:
-		l.twins[r.ID] = append(l.twins[r.ID], r)
+		l.twin(r)
 	case r.parent || r.fromReturnTopic():
 		l.due.push(r)
 	default:
 		l.fresh.push(r)
 	}
+}
+
+// twin lets a record wait until the one of its id that is active has had its turn.
+func (l *lane) twin(r *record) {
+	if r.leased.IsZero() {
+		r.leased = time.Now()
+	}
+	l.twins[r.ID] = append(l.twins[r.ID], r)
 }
 
 func (r *record) fromReturnTopic() bool { return strings.HasSuffix(r.Origin.Topic, ".again") }

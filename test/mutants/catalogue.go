@@ -131,6 +131,7 @@ var catalogue = []row{
 	{"The node", "a lost lease stops nothing", "pkg/node", "TestARunWhoseLeaseSomebodyHasIsStopped", false},
 	{"The node", "nothing is looked at", "pkg/node", "TestWhatIsOwedIsPublishedThoughNoSlotIsFree", false},
 	{"The node", "nothing is detached", "pkg/node", "TestAnEmptiedRedisCostsNoWorkThoughACopyWaits", false},
+	{"The node", "twins wait for as long as it takes", "pkg/node", "TestACopyOfWhatRunsHerePinsNoOffset", false},
 	{"The node", "nothing is read back", "pkg/node", "TestAnEmptiedRedisCostsNoWorkAndNoOutcome", false},
 	{"The node", "a rebuild waits for no beat", "pkg/node", "TestARebuildLetsTheHoldersBeatFirst", false},
 	{"The node", "nothing is marked as published", "pkg/node", "TestARedriveLeavesOneLetter", false},
