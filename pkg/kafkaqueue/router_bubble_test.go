@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -85,6 +86,28 @@ func TestNothingIsEarlyOrLaterThanTheTick(t *testing.T) {
 			late := at.Sub(due[id])
 			require.LessOrEqual(t, late, w.cfg.withDefaults().Tick, "task %s", id)
 			require.GreaterOrEqual(t, late, -w.cfg.withDefaults().Delays[0], "task %s: a node parks less than the first tier", id)
+		}
+	}, kfake.NumBrokers(1), kfake.Ports(9092))
+}
+
+func TestADelayThatATierHasIsKept(t *testing.T) {
+	bubble(t, func(w *world) {
+		t := w.T
+		w.topics("merge")
+		w.router()
+		p, c := w.producer(), w.consumer("merge")
+		due := map[string]time.Time{}
+		delays, tick := w.cfg.withDefaults().Delays[:3], w.cfg.withDefaults().Tick
+		for i, delay := range delays {
+			d := envelope(fmt.Sprint(i))
+			d.NotBefore = time.Now().Add(delay).Truncate(time.Millisecond)
+			due[d.ID] = d.NotBefore
+			require.Nil(t, p.Submit(t.Context(), []task.Delivery{d}))
+		}
+		time.Sleep(slices.Max(delays) + time.Second)
+		require.Len(t, c.got(), len(due))
+		for id, at := range c.arrivals() {
+			require.WithinRange(t, at, due[id], due[id].Add(tick), "task %s", id)
 		}
 	}, kfake.NumBrokers(1), kfake.Ports(9092))
 }

@@ -115,7 +115,7 @@ var catalogue = []row{
 	{"What is read and committed", "gaps are not told", "pkg/kafkaqueue", "TestRetentionThatOvertakesTheGroupIsReported", false},
 	{"What is read and committed", "a beginning is not committed", "pkg/kafkaqueue", "TestRetentionThatTakesTheFirstRecordsIsReported", false},
 	{"What is read and committed", "a deleted topic is waited for", "pkg/kafkaqueue", "TestADeletedTopicEndsTheConsumer", false},
-	{"What is read and committed", "delays are cut short", "pkg/kafkaqueue", "TestNothingIsEarlyOrLaterThanTheTick", false},
+	{"What is read and committed", "delays are cut short", "pkg/kafkaqueue", "TestADelayThatATierHasIsKept", false},
 	{"What is read and committed", "a delay may be too long", "pkg/kafkaqueue", "TestAWayThroughTheTiers", false},
 	{"What is read and committed", "routed before it is acknowledged", "pkg/kafkaqueue", "TestARouterThatRestartsLosesNothing", false},
 
