@@ -13,5 +13,6 @@
 //
 // What a bubble can freeze: a node's network, its workers, and its loops at the named
 // steps of package node. It cannot stop a goroutine between two steps, and all processes share one
-// clock; only Redis' can be moved.
+// clock; only Redis' can be moved. Nothing deletes a topic and creates it anew:
+// that loses accepted tasks by an operator's hand (package faults, row 24).
 package sim
