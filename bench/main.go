@@ -118,12 +118,16 @@ func (o options) measure(ctx context.Context, all []scenario.Scenario) (results 
 		if len(o.numbers) > 0 && !slices.Contains(o.numbers, s.Number) {
 			continue
 		}
+		r := scenario.Run{Rig: servers, Quick: o.quick, Turns: o.turns, Retries: o.retries, Profiles: o.profiles, Progress: os.Stderr}
 		if servers == nil && !s.NoServers {
 			if servers, err = rig.Start(ctx); err != nil {
 				return nil, err
 			}
+			r.Rig = servers
+			if err := r.WarmKafka(ctx); err != nil {
+				return nil, err
+			}
 		}
-		r := scenario.Run{Rig: servers, Quick: o.quick, Turns: o.turns, Retries: o.retries, Profiles: o.profiles, Progress: os.Stderr}
 		result, err := r.Measure(ctx, s)
 		if err != nil {
 			return nil, err

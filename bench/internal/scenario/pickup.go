@@ -31,7 +31,7 @@ func pickup() Scenario {
 		Scenario: report.Scenario{
 			Number: 2, Name: "pickup", Title: "Idle pickup: from submission to start",
 			About: "Tasks that do nothing are submitted one by one, at random moments of an average rate, to one idle worker: the time from before the " +
-				"call that submits a task until its handler runs. 20 s at 1/s, 10 s at the higher rates. *CPU* is that of the worker and of the servers together, in percent of one core. A minute of ours at 1,000/s goes before and is not counted: a broker that has just started spends more processor time on compiling itself than on requests.",
+				"call that submits a task until its handler runs. 20 s at 1/s, 10 s at the higher rates. *CPU* is that of the worker and of the servers together, in percent of one core.",
 			Metrics: []report.Metric{
 				{Name: "p50", Unit: "ms"},
 				{Name: "p95", Unit: "ms"},
@@ -50,9 +50,6 @@ func pickup() Scenario {
 			if r.Quick {
 				specs = bestOfEach()
 			}
-			if err := r.turn(warmUp, ourBest, func(_ int, spec system.Spec) error { return r.warmBroker(ctx, spec) }); err != nil {
-				return err
-			}
 			return r.turns(specs, func(turn int, spec system.Spec) error { return r.pickup(ctx, turn, spec) })
 		},
 	}
@@ -69,19 +66,6 @@ func atRates(text, metric string, most float64, perSecond ...int) report.Target 
 		}
 		return worst, worst <= most
 	}}
-}
-
-// warmBroker has Kafka compile what the scenario asks of it.
-func (r *Run) warmBroker(ctx context.Context, spec system.Spec) (err error) {
-	b, err := r.open(ctx, spec)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.close(ctx)) }()
-	if err := b.warm(ctx); err != nil {
-		return err
-	}
-	return b.trickle(ctx, 0, 1000*full(r, 60, 20), 1000, nil)
 }
 
 func (r *Run) pickup(ctx context.Context, turn int, spec system.Spec) (err error) {

@@ -72,6 +72,22 @@ func (r *Run) Measure(ctx context.Context, s Scenario) (*report.Result, error) {
 	return r.result, nil
 }
 
+// WarmKafka is for servers that have just started: a broker spends its first minute of requests mostly on compiling itself.
+func (r *Run) WarmKafka(ctx context.Context) error {
+	r.result = &report.Result{Settings: map[string][]string{}}
+	return r.turn(warmUp, ourBest, func(_ int, spec system.Spec) (err error) {
+		b, err := r.open(ctx, spec)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.close(ctx)) }()
+		if err := b.warm(ctx); err != nil {
+			return err
+		}
+		return b.trickle(ctx, 0, 1000*full(r, 60, 20), 1000, nil)
+	})
+}
+
 // turns calls each system's turn, in another order each time: turn 0 begins with the first, turn 1 with the second.
 func (r *Run) turns(specs []system.Spec, one func(turn int, spec system.Spec) error) error {
 	r.order(specs)
