@@ -92,8 +92,9 @@ func (o *observer) judgeOutcome(t *taskInfo, e event) {
 	default:
 		o.broken(I14, "%s (%s) ended as %s (%s %s)", t.id, t.load.name, e.Status, e.Reason, e.Error)
 	}
-	if t.load.script.Effect && e.Status == task.Success && o.effects[t.id] != 1 {
-		o.broken(I6, "%s succeeded with %d effects", t.id, o.effects[t.id])
+	// A rival that came first was to have no effect.
+	if n := o.effects[t.id]; t.load.script.Effect && e.Status == task.Success && n != 1 && !(t.rival && n == 0) {
+		o.broken(I6, "%s succeeded with %d effects", t.id, n)
 	}
 }
 
