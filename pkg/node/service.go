@@ -288,7 +288,7 @@ func (s *Service) mayClaim() bool {
 }
 
 // fullPause is how long a node whose disk was full claims nothing: a run that fails at once would draw the next one.
-const fullPause = 30 * time.Second
+const fullPause = 10 * time.Second
 
 // ranOutOfDisk leaves what comes next to other nodes for a while.
 func (s *Service) ranOutOfDisk(err error) {

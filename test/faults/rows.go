@@ -283,7 +283,7 @@ var Rows = []Row{
 		Number: 35, Fault: "random histories of all of this",
 		Invariants: []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
 		Proofs:     []Proof{simulation(), bubble("test/sim", "TestTheObserverNoticesMutants"), bubble("test/life", "TestAnyLifeLeavesWhatWasWritten")},
-		Open:       "ten histories here; `make sim` plays as many as it is told",
+		Open:       "what no history has drawn: those of `make sim` are told of at the end of this page",
 	},
 	{
 		Number: 36, Fault: "a node meets records of a later version",
