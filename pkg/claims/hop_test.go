@@ -47,6 +47,13 @@ func TestRaiseHop(t *testing.T) {
 			require.False(f.t, st.Published)
 			require.Equal(f.t, Granted, f.claim("node", "call", record.at(0, 1, 1)).Verdict)
 		}},
+		{"is no transition of what runs", func(f *fixture) {
+			f.grant("call", record)
+			f.age("t", time.Minute)
+			since := f.state("t").At
+			f.hop(record.hop(""))
+			require.Equal(f.t, since, f.state("t").At)
+		}},
 		{"a newer record raises the state", func(f *fixture) {
 			f.grant("call", record)
 			require.Equal(f.t, 4, f.hop(record.at(0, 2, 3).hop("")).Hop)

@@ -43,7 +43,8 @@ local function hop(i)
     if raised == s_order and sub(state, 3, 3) == '0' then return 'n' .. sub(raised, 9) .. state end
     return 'p'
   end
-  local head = sub(state, 1, 2) .. '0' .. sub(state, 4, 18) .. now14 .. sub(state, 33, 51) .. raised
+  local at = lease and sub(state, 19, 32) or now14 -- a copy of what runs is no transition of it
+  local head = sub(state, 1, 2) .. '0' .. sub(state, 4, 18) .. at .. sub(state, 33, 51) .. raised
   call('SETRANGE', KEYS[E + N + i], 0, head)
   return 'n' .. sub(raised, 9) .. state
 end
