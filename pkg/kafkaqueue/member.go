@@ -136,7 +136,8 @@ func (m *member) run(ctx context.Context) error {
 }
 
 // leave revokes everything, which commits, and leaves the group. A group that rebalances may take a minute to answer a
-// join, and the client waits for that whatever the context of its leave: what does not answer in time is abandoned.
+// join, and the client waits for that whatever the context of its leave: what does not answer in time is abandoned, the last
+// commit, too.
 func (m *member) leave(ctx context.Context, abandon func()) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()

@@ -53,7 +53,9 @@ func (l *lane) ask(ctx context.Context, now time.Time) {
 }
 
 // lateTwins looks at records that have waited for long for a run of their task here: they are superseded, or held, and hop
-// as those do whose task runs elsewhere. The run's own record goes first, or its copy would be the older one.
+// as those do whose task runs elsewhere. The run's own record goes first, or its copy would be the older one, and then one
+// at a time: two that hop at once may get the same number, and neither supersedes the other. A record that cannot be read
+// waits on: its burial would end the run's task if the lease had lapsed.
 func (l *lane) lateTwins(now time.Time) (b batch) {
 	if now.Before(l.twinsAt) || mutant.On("twins wait for as long as it takes") {
 		return b
@@ -64,13 +66,11 @@ func (l *lane) lateTwins(now time.Time) (b batch) {
 		if a == nil || a.run == nil || l.queue.Owned(&a.Delivery) && !a.detached.Load() {
 			continue
 		}
-		l.twins[id] = keepRecords(twins, func(r *record) bool {
-			late := r.Err == nil && !r.leased.Add(l.svc.cfg.DetachAfter).After(now) && len(b.records) < maxBatch
-			if late {
-				l.include(&b, r, true)
-			}
-			return !late
-		})
+		i := slices.IndexFunc(twins, func(r *record) bool { return r.Err == nil && !r.leased.Add(l.svc.cfg.DetachAfter).After(now) })
+		if i >= 0 && len(b.records) < maxBatch {
+			l.include(&b, twins[i], true)
+			l.twins[id] = slices.Delete(twins, i, i+1)
+		}
 	}
 	return b
 }
@@ -79,6 +79,9 @@ func (l *lane) lateTwins(now time.Time) (b batch) {
 // ahead where a run is shorter than a claim: one is claimed while the other runs. These are
 // claimed by the whole batch, or each would cost a call of its own.
 func (l *lane) wanted() int {
+	if l.svc.full() {
+		return 0
+	}
 	slots := l.def.Slots - l.stuck
 	if l.mean >= shortRun {
 		return min(slots-l.inHand, maxBatch)

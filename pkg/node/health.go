@@ -11,6 +11,9 @@ import (
 // on whatever its poll loop does.
 const stalledAfter = 30 * time.Second
 
+// fullPause is how long nothing new runs where a run found a full disk: one that fails at once would draw the next one.
+const fullPause = 10 * time.Second
+
 // Healthy tells whether every loop of the node comes round: an error names
 // those that do not, and restarting the process is the cure.
 func (s *Service) Healthy() error {
@@ -35,7 +38,7 @@ func (s *Service) Healthy() error {
 }
 
 // Ready tells whether the node takes tasks: it runs, is not draining, hears
-// from Redis, no rebuild holds its claims up, and its disk was not full just now.
+// from Redis, no rebuild holds its claims up, and no run has just found a full disk.
 func (s *Service) Ready() error {
 	switch {
 	case !s.running.Load():
@@ -50,7 +53,18 @@ func (s *Service) Ready() error {
 	case s.rebuild.busy():
 		return errors.New("states are being read back from the results topic")
 	case s.full():
-		return errors.New("no space left on the disk: nothing is claimed for a while")
+		return errors.New("no space left on a disk: nothing new runs for a while")
 	}
 	return s.Healthy()
 }
+
+// ranOutOfDisk leaves what comes next to other nodes for a while.
+func (s *Service) ranOutOfDisk(err error) {
+	now := time.Now()
+	if s.fullUntil.Swap(now.Add(fullPause).UnixNano()) < now.UnixNano() {
+		s.log.Error("no space left on a disk: nothing new runs here for a while", "pause", fullPause, "error", err)
+	}
+}
+
+// full tells whether a run has just found no space on a disk.
+func (s *Service) full() bool { return time.Now().UnixNano() < s.fullUntil.Load() }

@@ -17,7 +17,7 @@ type record struct {
 
 	opened time.Time // when it was delivered
 	begun  time.Time // when the first of the runs began that this one goes on with, after it waited for children
-	leased time.Time // when it was first parked or granted: the detach clock; zero before
+	leased time.Time // when it was first parked, granted or made to wait for its twin: the detach clock; zero before
 	wakeAt time.Time // parked: when to ask again
 	index  int       // in the lane's heap of parked records; -1 outside
 

@@ -116,8 +116,8 @@ func (r *run) stop(cause error, now time.Time) {
 }
 
 // whenQuiet calls next once no beat names the run any more: at once, or when
-// the beat under way has been answered. Its answer is for this run: the record
-// may have none, or the next one, once this is settled.
+// the beat under way has been answered. That answer is about this run; once it is
+// settled the record has no run, or another one.
 func (r *run) whenQuiet(next func()) {
 	r.mu.Lock()
 	r.ended = true

@@ -50,22 +50,22 @@ type Service struct {
 	metrics  *metrics
 	traces   traces
 
-	claims   *claims.Store
-	queue    publisher
-	admin    *kafkaqueue.Admin
-	lanes    []*lane
-	beats    *beats
-	settler  *settler
-	effects  effects
-	rebuild  *rebuilder
-	started  time.Time
-	work     context.Context //nolint:containedctx // what runs hang on: it outlives Run's own by the grace period
-	calls    sync.WaitGroup  // claim calls and hops under way
-	random   func() float64
-	waiting  atomic.Pointer[string] // for which server, while it starts
-	draining atomic.Bool
-	running  atomic.Bool
-	roomy    atomic.Int64 // when there may be room on the disk again, UnixNano
+	claims    *claims.Store
+	queue     publisher
+	admin     *kafkaqueue.Admin
+	lanes     []*lane
+	beats     *beats
+	settler   *settler
+	effects   effects
+	rebuild   *rebuilder
+	started   time.Time
+	work      context.Context //nolint:containedctx // what runs hang on: it outlives Run's own by the grace period
+	calls     sync.WaitGroup  // claim calls and hops under way
+	random    func() float64
+	waiting   atomic.Pointer[string] // for which server, while it starts
+	draining  atomic.Bool
+	running   atomic.Bool
+	fullUntil atomic.Int64 // until when no run begins for want of space on a disk, UnixNano
 }
 
 // New checks the settings; nothing is connected before [Service.Run].
@@ -282,24 +282,10 @@ func (s *Service) grace(cause error) time.Duration {
 	return 0
 }
 
-// mayClaim tells whether the node's own beats come through, and its disk has room.
+// mayClaim tells whether the node's own beats come through.
 func (s *Service) mayClaim() bool {
-	return !s.draining.Load() && (s.beats.healthy() || mutant.On("claims while beats fail")) && !s.full()
+	return !s.draining.Load() && (s.beats.healthy() || mutant.On("claims while beats fail"))
 }
-
-// fullPause is how long a node whose disk was full claims nothing: a run that fails at once would draw the next one.
-const fullPause = 10 * time.Second
-
-// ranOutOfDisk leaves what comes next to other nodes for a while.
-func (s *Service) ranOutOfDisk(err error) {
-	now := time.Now()
-	if s.roomy.Swap(now.Add(fullPause).UnixNano()) < now.UnixNano() {
-		s.log.Error("no space left on this node's disk: it claims nothing for a while", "pause", fullPause, "error", err)
-	}
-}
-
-// full tells whether a run has just found no space on the node's disk.
-func (s *Service) full() bool { return time.Now().UnixNano() < s.roomy.Load() }
 
 // gap reports records that Kafka deleted before anybody could read them.
 func (s *Service) gap(l *lane, g kafkaqueue.Gap) {
