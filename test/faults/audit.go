@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Audit is a section of the report that another program than `make faults` has found out.
+// Audit is a section of the report on what another program has found out.
 type Audit interface {
 	Report(w io.Writer) error
 }

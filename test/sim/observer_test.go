@@ -65,7 +65,7 @@ func (s Stats) String() string {
 	text := fmt.Sprintf("%d faults, %d crashes, %d tasks, %d runs, %d events (%d repeats), %d dead letters, %d effects, %d hops; judged: %d records, %d commits, %d states, %d leases",
 		s.Faults, s.Crashes, s.Tasks, s.Runs, s.Events, s.Repeats, s.Letters, s.Effects, s.Hops, s.Records, s.Commits, s.States, s.Leases)
 	if n := len(s.Takeovers); n > 0 {
-		text += fmt.Sprintf("; %d takeovers, the longest after %s", n, slices.Max(s.Takeovers))
+		text += fmt.Sprintf("; %d takeovers, the longest after %s", n, slices.Max(s.Takeovers).Round(10*time.Millisecond))
 	}
 	return text
 }
@@ -140,8 +140,9 @@ type redisInfo struct {
 // takeover is a task that a dead node ran.
 type takeover struct {
 	id    string
-	since time.Time
 	node  string
+	died  time.Time
+	since time.Time // no node was full
 }
 
 func newObserver(w *world) *observer {
@@ -378,7 +379,7 @@ func (o *observer) crashed(m *member) {
 			}
 			r.ended, r.crashed = now, true
 			if calm {
-				o.owed = append(o.owed, &takeover{id, now, m.name})
+				o.owed = append(o.owed, &takeover{id, m.name, now, now})
 			}
 		}
 	}
@@ -394,7 +395,9 @@ func (o *observer) late() {
 		return
 	}
 	if o.anyFull() {
-		o.owed = nil
+		for _, t := range o.owed {
+			t.since = now
+		}
 		return
 	}
 	o.owed = slices.DeleteFunc(o.owed, func(t *takeover) bool {
@@ -404,7 +407,7 @@ func (o *observer) late() {
 		if now.Sub(t.since) <= takeoverTime {
 			return false
 		}
-		o.broken(I12, "%s ran on %s, which died %s ago, and runs nowhere", t.id, t.node, now.Sub(t.since))
+		o.broken(I12, "%s ran on %s, which died %s ago, and runs nowhere", t.id, t.node, now.Sub(t.died))
 		return true
 	})
 }
@@ -455,7 +458,7 @@ func (o *observer) begins(m *member, x *task.Execution) *liveRun {
 	o.runs[x.ID] = append(o.runs[x.ID], r)
 	for i, t := range o.owed {
 		if t.id == r.id && !r.crashed {
-			o.stats.Takeovers = append(o.stats.Takeovers, r.began.Sub(t.since))
+			o.stats.Takeovers = append(o.stats.Takeovers, r.began.Sub(t.died))
 			o.owed = slices.Delete(o.owed, i, i+1)
 			break
 		}

@@ -30,6 +30,9 @@ func TestRandomHistories(t *testing.T) {
 	t.Cleanup(func() {
 		all.Took, all.Sum = time.Since(all.Began), all.stats.String()
 		t.Logf("%d histories in %s, %s of fake time: %s", all.Played, all.Took.Round(time.Second), all.Fake.Round(time.Second), all.stats)
+		if t.Failed() && len(all.Broken) == 0 {
+			all.Broken = []string{"a test failed: see its output"}
+		}
 		if *audit != "" {
 			require.NoError(t, faults.WriteAudit(*audit, all))
 		}

@@ -169,8 +169,12 @@ func (w *world) live(ctx context.Context) (err error) {
 	}
 	defer stopObserver()
 	watch, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	go w.endRebalances(watch)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.endRebalances(watch) })
+	defer func() {
+		unwatch()
+		watching.Wait()
+	}()
 	for range w.schedule.Nodes {
 		w.join()
 	}
@@ -358,12 +362,12 @@ const sessionTimeout = 10 * time.Second
 func (w *world) expire(clientID string) {
 	for _, group := range w.groups() {
 		if info := w.servers.Broker.GroupInfo(group); info != nil {
-			w.remove(group, slices.DeleteFunc(info.Members, func(x kfake.GroupMember) bool { return x.ClientID != clientID }))
+			w.remove(context.Background(), group, slices.DeleteFunc(info.Members, func(x kfake.GroupMember) bool { return x.ClientID != clientID }))
 		}
 	}
 }
 
-func (w *world) remove(group string, members []kfake.GroupMember) {
+func (w *world) remove(ctx context.Context, group string, members []kfake.GroupMember) {
 	if len(members) == 0 {
 		return
 	}
@@ -374,12 +378,13 @@ func (w *world) remove(group string, members []kfake.GroupMember) {
 		member.MemberID = x.MemberID
 		r.Members = append(r.Members, member)
 	}
-	_, _ = r.RequestWith(context.Background(), w.raw) // gone already is fine
+	_, _ = r.RequestWith(ctx, w.raw) // gone already is fine
 }
 
 // endRebalances ends those that take longer than a broker allows, until ctx
 // ends: kfake waits for members whose connection was cut while they joined,
-// and begins to wait anew with every join.
+// and begins to wait anew with every join. Everybody is sent away, also those
+// that have joined, which a broker would not do.
 func (w *world) endRebalances(ctx context.Context) {
 	const patience, every = 65 * time.Second, 5 * time.Second
 	since := map[string]time.Time{}
@@ -391,7 +396,8 @@ func (w *world) endRebalances(ctx context.Context) {
 			case since[group].IsZero():
 				since[group] = time.Now()
 			case time.Since(since[group]) > patience:
-				w.remove(group, info.Members)
+				w.remove(ctx, group, info.Members)
+				delete(since, group)
 			}
 		}
 		select {

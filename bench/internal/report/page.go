@@ -92,7 +92,7 @@ What our users would pick instead, side by side on one machine. Written by ` + "
 Each peer runs with the settings that its documentation or its own benchmark recommends for speed (*best*), and with those that
 it has when nobody sets any (*default*). A worker is a process of its own; handlers and payloads (400 bytes) are the same for all. Systems
 take turns, so that a busy moment of the machine meets all of them; figures are medians over the turns, with the lowest
-and the highest in brackets. Before the first of them Kafka has a minute of ours at 1,000 tasks/s, as a broker that has just started
+and the highest in brackets. Before the first turn Kafka has a minute of ours at 1,000 tasks/s, as a broker that has just started
 is busy with compiling itself. Kafka acknowledges when it has a record in memory and Redis writes its log once a second, so a crash of the
 machine can cost both a second of work; PostgreSQL waits for its disk, except where *relaxed* says otherwise.
 `
