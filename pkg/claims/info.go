@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -91,7 +92,7 @@ func (i *Info) Append(b []byte) []byte {
 	w.Raw("res", i.Result)
 	switch {
 	case i.Checkpoint == nil:
-	case json.Valid(i.Checkpoint):
+	case json.Valid(i.Checkpoint) && len(bytes.TrimSpace(i.Checkpoint)) == len(i.Checkpoint): // what is around JSON would not come back
 		w.Raw("cp", i.Checkpoint)
 	default:
 		w.Bytes("cpb", i.Checkpoint)

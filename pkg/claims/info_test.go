@@ -64,6 +64,10 @@ func TestInfoIsNotSpoiltByWhatIsNoJSON(t *testing.T) {
 	require.Equal(t, info.Checkpoint, back.Checkpoint)
 	require.Zero(t, back.Fraction)
 	require.Equal(t, "{}", string(new(Info).Encode()), "nothing is written of what is empty")
+
+	spaced, err := decodeInfo(string((&Info{Checkpoint: []byte("\t0\n")}).Encode()))
+	require.NoError(t, err)
+	require.Equal(t, "\t0\n", string(spaced.Checkpoint))
 }
 
 // encodeState writes a state as the scripts do; tests only.
