@@ -94,7 +94,7 @@ func (o *observer) judgeOutcome(t *taskInfo, e event) {
 		o.broken(I14, "%s (%s) ended as %s (%s %s)", t.id, t.load.name, e.Status, e.Reason, e.Error)
 	}
 	// A rival that came first was to have no effect.
-	if n := o.effects[t.id]; t.load.script.Effect && e.Status == task.Success && n != 1 && !(t.rival && n == 0) {
+	if n := o.effects[t.id]; t.load.script.Effect && e.Status == task.Success && n != 1 && (n != 0 || !t.rival) {
 		o.broken(I6, "%s succeeded with %d effects", t.id, n)
 	}
 }

@@ -127,7 +127,7 @@ var ownBubble = regexp.MustCompile(`synctest bubble \d+`)
 func stacks(bubble string) string {
 	buf := make([]byte, 64<<20)
 	var of []string
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		if head, _, _ := strings.Cut(g, "\n"); strings.Contains(head, bubble+"]") {
 			of = append(of, g)
 		}
