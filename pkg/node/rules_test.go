@@ -4,7 +4,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,12 +76,7 @@ func TestAParentGoesOnThoughNoWakeUpComes(t *testing.T) {
 // The state of a failed task would owe its dead letter until a replay comes, which would publish it again.
 func TestARedriveLeavesOneLetter(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
-		n := w.node("n1", func(_ context.Context, x *task.Execution) error {
-			if x.Replay == 0 {
-				return task.Permanent(errors.New("never"))
-			}
-			return nil
-		}, nil)
+		n := w.node("n1", failOnce, nil)
 		_, err := w.client.Submit(t.Context(), "work", nil, task.ID("a"))
 		require.NoError(t, err)
 		require.Equal(t, task.Failed, w.outcome("a", time.Minute).Status)

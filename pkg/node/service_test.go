@@ -65,12 +65,7 @@ func TestAFailureRunsAgainAfterItsDelay(t *testing.T) {
 
 func TestTheLastFailureIsADeadLetterThatCanBeRedriven(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) { //nolint:thelper // the test itself
-		n := w.node("n1", func(_ context.Context, x *task.Execution) error {
-			if x.Replay == 0 {
-				return task.Permanent(errors.New("never"))
-			}
-			return nil
-		}, nil)
+		n := w.node("n1", failOnce, nil)
 		id, err := w.client.Submit(t.Context(), "work", []byte("params"))
 		require.NoError(t, err)
 		require.Equal(t, task.Failed, w.outcome(id, time.Minute).Status)

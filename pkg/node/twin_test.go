@@ -34,12 +34,7 @@ func TestACopyOfWhatRunsHerePinsNoOffset(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			require.Less(t, w.backlog().OldestAge, 2*time.Minute)
 		}
-		require.Equal(t, task.Success, w.outcome("a", time.Hour).Status)
-		require.Len(t, w.runsOf("a"), 1)
-		time.Sleep(5 * time.Minute)
-		require.Zero(t, w.backlog().Lag)
-		require.Len(t, w.eventsOf("a"), 1)
-		require.NoError(t, n.end())
+		w.endsOnce(n, "a")
 	})
 }
 
@@ -59,12 +54,7 @@ func TestASecondRecordOfWhatRunsHerePinsNoOffset(t *testing.T) {
 			require.Less(t, w.backlog().OldestAge, 2*time.Minute)
 			require.EqualValues(t, 1, w.backlog().Lag)
 		}
-		require.Equal(t, task.Success, w.outcome("a", time.Hour).Status)
-		require.Len(t, w.runsOf("a"), 1)
-		time.Sleep(5 * time.Minute)
-		require.Zero(t, w.backlog().Lag)
-		require.Len(t, w.eventsOf("a"), 1)
-		require.NoError(t, n.end())
+		w.endsOnce(n, "a")
 	})
 }
 

@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -148,6 +149,25 @@ func (w *world) runsOf(id string) (runs []started) {
 		}
 	}
 	return runs
+}
+
+// endsOnce wants a task to succeed in one run and one event that leave nothing open, and its node to end in order.
+func (w *world) endsOnce(n *testNode, id string) {
+	w.t.Helper()
+	require.Equal(w.t, task.Success, w.outcome(id, time.Hour).Status)
+	require.Len(w.t, w.runsOf(id), 1)
+	time.Sleep(5 * time.Minute)
+	require.Zero(w.t, w.backlog().Lag)
+	require.Len(w.t, w.eventsOf(id), 1)
+	require.NoError(w.t, n.end())
+}
+
+// failOnce fails for good until the task is redriven.
+func failOnce(_ context.Context, x *task.Execution) error {
+	if x.Replay == 0 {
+		return task.Permanent(errors.New("never"))
+	}
+	return nil
 }
 
 func (w *world) allRuns() int {

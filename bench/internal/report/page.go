@@ -201,12 +201,13 @@ func Targets(s Scenario, r *Result) []string {
 	return lines
 }
 
-// muchBusy is how many cores others may use before the page warns of it.
-const muchBusy = 0.25
+// Disturbing is how many cores others may use before a turn is taken again, and before the page warns of it; the
+// kernel's own work for us is in it.
+const Disturbing = 0.25
 
 func writeConditions(b *strings.Builder, r *Result) {
 	b.WriteByte('\n')
-	if busy := stats.Median(r.Others); busy > muchBusy {
+	if busy := stats.Median(r.Others); busy > Disturbing {
 		fmt.Fprintf(b, "**Other programs used %.1f of %d cores meanwhile: ratios and processor times say more here than rates and delays.**\n\n", busy, r.Machine.Cores)
 	}
 	for _, note := range r.Notes {

@@ -41,14 +41,11 @@ func headOfLine() Scenario {
 				if err := r.Rig.Clean(ctx); err != nil {
 					return err
 				}
-				b, err := r.open(ctx, spec)
+				b, err := r.openWarm(ctx, spec)
 				if err != nil {
 					return err
 				}
 				defer func() { err = errors.Join(err, b.close(ctx)) }()
-				if err := b.warm(ctx); err != nil {
-					return err
-				}
 				short, all := full(r, 1500, 300), full(r, 4500, 1500)
 				if err := b.trickle(ctx, 0, short, 100, nil); err != nil {
 					return err

@@ -72,14 +72,11 @@ func (r *Run) pickup(ctx context.Context, turn int, spec system.Spec) (err error
 	if err := r.Rig.Clean(ctx); err != nil {
 		return err
 	}
-	b, err := r.open(ctx, spec)
+	b, err := r.openWarm(ctx, spec)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close(ctx)) }()
-	if err := b.warm(ctx); err != nil {
-		return err
-	}
 	next := 0
 	for _, rate := range rates {
 		n := rate.perSecond * full(r, rate.seconds, max(2, rate.seconds/5))

@@ -76,14 +76,11 @@ func (r *Run) Measure(ctx context.Context, s Scenario) (*report.Result, error) {
 func (r *Run) WarmKafka(ctx context.Context) error {
 	r.result = &report.Result{Settings: map[string][]string{}}
 	return r.turn(warmUp, ourBest, func(_ int, spec system.Spec) (err error) {
-		b, err := r.open(ctx, spec)
+		b, err := r.openWarm(ctx, spec)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, b.close(ctx)) }()
-		if err := b.warm(ctx); err != nil {
-			return err
-		}
 		return b.trickle(ctx, 0, 1000*full(r, 60, 20), 1000, nil)
 	})
 }
@@ -144,9 +141,6 @@ func (r *Run) tries() int {
 	return 1 + r.Retries
 }
 
-// undisturbed is how many cores others may use during a turn: the kernel's own work for us is in it.
-const undisturbed = 0.25
-
 // watched notes how busy the machine was before something was done, and with what else meanwhile.
 func (r *Run) watched(turn int, do func() error) (disturbed bool, err error) {
 	load, began := rig.Load(), time.Now()
@@ -165,7 +159,7 @@ func (r *Run) watched(turn int, do func() error) (disturbed bool, err error) {
 	r.result.Load = append(r.result.Load, load)
 	r.result.Others = append(r.result.Others, others)
 	r.say("  others used %.2f cores", others)
-	return others > undisturbed, nil
+	return others > report.Disturbing, nil
 }
 
 // prepare gives a system its servers and a space of its own, and notes its settings.
@@ -259,12 +253,19 @@ func (b *bench) worker(ctx context.Context) (*rig.Worker, error) {
 	return w, nil
 }
 
-// warm starts a worker and has it run some tasks: what happens once, at the first ones, is not what is measured.
-func (b *bench) warm(ctx context.Context) error {
-	if _, err := b.worker(ctx); err != nil {
-		return err
+// openWarm opens a system whose worker has run some tasks: what happens once, at the first ones, is not what is measured.
+func (r *Run) openWarm(ctx context.Context, spec system.Spec) (*bench, error) {
+	b, err := r.open(ctx, spec)
+	if err != nil {
+		return nil, err
 	}
-	return b.trickle(ctx, -1000, 100, 50, nil)
+	if _, err = b.worker(ctx); err == nil {
+		err = b.trickle(ctx, -1000, 100, 50, nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.close(ctx))
+	}
+	return b, nil
 }
 
 // close ends the workers and removes the space.

@@ -37,14 +37,11 @@ func storm() Scenario {
 				specs[i].FastRetries = specs[i].Variant == system.Best
 			}
 			return r.together(ctx, specs, func(turn int, spec system.Spec) (err error) {
-				b, err := r.open(ctx, spec)
+				b, err := r.openWarm(ctx, spec)
 				if err != nil {
 					return err
 				}
 				defer func() { err = errors.Join(err, b.close(ctx)) }()
-				if err := b.warm(ctx); err != nil {
-					return err
-				}
 				const rate = 20
 				calm, rough := rate*10, rate*60
 				if err := b.trickle(ctx, 0, calm, rate, nil); err != nil {
