@@ -13,9 +13,9 @@ import (
 	"github.com/offline-nodes/offline-nodes/pkg/shard"
 )
 
-// errNoGeneration is about a shard that was purged in part, or whose manifests somebody has removed: nothing tells
-// which of its blobs are needed.
-var errNoGeneration = errors.New("it has no generation, so nothing tells what it needs: restore it or purge it")
+// errNoGeneration is about a shard that was purged in part, that a reindex has failed to fill, or whose manifests
+// somebody has removed: nothing tells which of its blobs are needed.
+var errNoGeneration = errors.New("it has no generation, so nothing tells what it needs: restore it, or create it empty and collect again")
 
 // mark finds out what is needed. A need may pass from a reservation to a generation, and from a snapshot to a
 // generation that restores it: what it passes from is read first, so that it cannot slip through.

@@ -668,6 +668,11 @@ func (w *world) comesBack(k kept) {
 
 // garbageGoes collects until nothing but what is needed is left.
 func (w *world) garbageGoes() {
+	for _, m := range w.shards {
+		if m.open == nil { // what was to fill it has failed: the collector asks for this
+			w.open(m)
+		}
+	}
 	for range 4 {
 		j := w.submit(remotegc.Type, remotegc.Params{})
 		w.finish(j.ID)
@@ -676,9 +681,6 @@ func (w *world) garbageGoes() {
 	}
 	needed := map[string]bool{}
 	for _, m := range w.shards {
-		if m.seen == 0 {
-			continue
-		}
 		for _, s := range w.newest(m).Segments {
 			needed[m.name+"/blob/"+string(s.Blob)] = true
 		}
