@@ -6,6 +6,7 @@ replace github.com/offline-nodes/offline-nodes => ../
 
 require (
 	github.com/blevesearch/bleve/v2 v2.6.1
+	github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50
 	github.com/hibiken/asynq v0.26.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/offline-nodes/offline-nodes v0.0.0-00010101000000-000000000000

@@ -40,7 +40,25 @@ type Target struct {
 	Unit string
 	// Aside is told beside the targets without being one.
 	Aside bool
+	// Missed says, if the target is missed, what is in the way and what would lift it.
+	Missed string
 }
+
+// verdict is the figure and what it means for the target.
+func (t *Target) verdict(r *Result) (figure float64, verdict string) {
+	figure, ok := t.Reached(r)
+	switch {
+	case math.IsNaN(figure):
+		return figure, "not measured"
+	case t.Aside:
+		return figure, "–"
+	case ok:
+		return figure, "reached"
+	}
+	return figure, missed
+}
+
+const missed = "**missed**"
 
 // Scenario is how a result is shown.
 type Scenario struct {
@@ -176,6 +194,16 @@ func writeTargets(b *strings.Builder, scenarios []Scenario, measured []*Result) 
 			fmt.Fprintf(b, "| %d. %s | %s |\n", s.Number, s.Title, line)
 		}
 	}
+	for i, s := range scenarios {
+		for _, t := range s.Targets {
+			if measured[i] == nil || t.Missed == "" {
+				continue
+			}
+			if _, verdict := t.verdict(measured[i]); verdict == missed {
+				fmt.Fprintf(b, "\n**%d. %s**, missed: %s\n", s.Number, t.Text, t.Missed)
+			}
+		}
+	}
 }
 
 // Targets are a scenario's targets as cells of a table: the target, the figure, and whether it was reached.
@@ -186,16 +214,7 @@ func Targets(s Scenario, r *Result) []string {
 			lines = append(lines, t.Text+" | – | not measured yet")
 			continue
 		}
-		figure, ok := t.Reached(r)
-		verdict := "**missed**"
-		switch {
-		case math.IsNaN(figure):
-			verdict = "not measured"
-		case t.Aside:
-			verdict = "–"
-		case ok:
-			verdict = "reached"
-		}
+		figure, verdict := t.verdict(r)
 		lines = append(lines, fmt.Sprintf("%s | %s%s | %s", t.Text, Number(figure), t.Unit, verdict))
 	}
 	return lines

@@ -1,8 +1,10 @@
 package report_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +70,34 @@ func TestWhatIsMissedIsSaid(t *testing.T) {
 	require.Equal(t, []string{"fast | 5 | **missed**"}, report.Targets(s, r))
 	r.Samples = nil
 	require.Equal(t, []string{"fast | – | not measured"}, report.Targets(s, r))
+}
+
+func TestARatioIsOfOneTurn(t *testing.T) {
+	r := &report.Result{}
+	for turn, v := range []float64{1, 10, 100} { // the machine gets slower
+		r.Samples = append(r.Samples,
+			report.Sample{Case: "small", System: "ours", Metric: "cost", Turn: turn, Value: v},
+			report.Sample{Case: "large", System: "ours", Metric: "cost", Turn: turn, Value: 2 * v})
+	}
+	require.InDelta(t, 2, r.Ratio("large", "small", "ours", "cost"), 1e-9)
+	require.True(t, math.IsNaN(r.Ratio("large", "none", "ours", "cost")))
+}
+
+func TestThePageSaysWhyATargetIsMissed(t *testing.T) {
+	s, r := example()
+	s.Targets[0].Missed = "the road is wet: wait for the sun"
+	dir := t.TempDir()
+	page, results := filepath.Join(dir, "page.md"), filepath.Join(dir, "results")
+	for value, said := range map[float64]bool{5: true, 500: false} {
+		for i := range r.Samples {
+			r.Samples[i].Value = value
+		}
+		require.NoError(t, r.Save(results))
+		require.NoError(t, report.Write(page, results, []report.Scenario{s}))
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		require.Equal(t, said, strings.Contains(string(text), "fast**, missed: the road is wet"))
+	}
 }
 
 func TestNumbersHaveThreeDigitsThatCount(t *testing.T) {

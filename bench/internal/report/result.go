@@ -62,6 +62,24 @@ func (r *Result) Median(kase, system, metric string) float64 {
 	return stats.Median(r.Values(kase, system, metric))
 }
 
+// Ratio is how a case's figure compares with another's of the same turn, the median of all turns: it leaves out how the
+// machine's speed changes from turn to turn.
+func (r *Result) Ratio(kase, over, system, metric string) float64 {
+	base := map[int]float64{}
+	for _, s := range r.Samples {
+		if s.Case == over && s.System == system && s.Metric == metric {
+			base[s.Turn] = s.Value
+		}
+	}
+	var ratios []float64
+	for _, s := range r.Samples {
+		if b, ok := base[s.Turn]; ok && s.Case == kase && s.System == system && s.Metric == metric {
+			ratios = append(ratios, s.Value/b)
+		}
+	}
+	return stats.Median(ratios)
+}
+
 // Cases are in the order in which they were measured first.
 func (r *Result) Cases() []string {
 	return distinct(r.Samples, func(s Sample) string { return s.Case })

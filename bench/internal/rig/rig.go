@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -157,6 +158,25 @@ func (r *Rig) RedisMemory(ctx context.Context) (int64, error) {
 	var n int64
 	_, err = fmt.Sscan(info["Memory"]["used_memory"], &n)
 	return n, err
+}
+
+// RedisCommands is how long Redis has been busy with each command so far; a script's time has that of what it calls in it.
+func (r *Rig) RedisCommands(ctx context.Context) (map[string]time.Duration, error) {
+	client := r.RedisClient()
+	defer client.Close()
+	info, err := client.InfoMap(ctx, "commandstats").Result()
+	if err != nil {
+		return nil, err
+	}
+	busy := map[string]time.Duration{}
+	for name, text := range info["Commandstats"] {
+		var calls, micros int64
+		if _, err := fmt.Sscanf(text, "calls=%d,usec=%d", &calls, &micros); err != nil {
+			return nil, fmt.Errorf("read %s %s: %w", name, text, err)
+		}
+		busy[strings.TrimPrefix(name, "cmdstat_")] = time.Duration(micros) * time.Microsecond
+	}
+	return busy, nil
 }
 
 // Clean empties Redis and brings it and PostgreSQL to rest, so that a turn does not pay for the one before it.

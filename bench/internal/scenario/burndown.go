@@ -36,10 +36,10 @@ func burnDown() Scenario {
 			},
 			Picture: report.Picture{Title: "Burn-down of no-op tasks", Metric: "burn-down", Unit: unit},
 			Targets: []report.Target{
-				ratio("burn-down at least 3 times asynq's, both at their best", ourBest, asynqBest, 3),
-				ratio("burn-down at least 2 times River's, both at their best", ourBest, riverBest, 2),
-				ratio("as above with defaults: asynq", ourDefault, asynqDefault, 0),
-				ratio("as above with defaults: River", ourDefault, riverDefault, 0),
+				ratio("burn-down at least 3 times asynq's, both at their best", ourBest, asynqBest, 3, ""),
+				ratio("burn-down at least 2 times River's, both at their best", ourBest, riverBest, 2, waits),
+				ratio("as above with defaults: asynq", ourDefault, asynqDefault, 0, ""),
+				ratio("as above with defaults: River", ourDefault, riverDefault, 0, ""),
 			},
 		},
 		measure: func(ctx context.Context, r *Run) error {
@@ -53,7 +53,10 @@ func burnDown() Scenario {
 					return err
 				}
 			}
-			return r.turns(specs, func(turn int, spec system.Spec) error { return r.burnDown(ctx, turn, spec) })
+			if err := r.turns(specs, func(turn int, spec system.Spec) error { return r.burnDown(ctx, turn, spec) }); err != nil {
+				return err
+			}
+			return r.whereItGoes(ctx, 100_000)
 		},
 	}
 }
@@ -77,10 +80,16 @@ func everySystem() []system.Spec {
 
 func bestOfEach() []system.Spec { return []system.Spec{ourBest, asynqBest, riverBest} }
 
+// waits is why River comes close.
+const waits = "with 100,000 tasks waiting ours leaves about a third of the machine idle, while with 20,000 it uses all of it and is faster (*default* against *best*): " +
+	"so it is waiting, not work. Two claim calls under way instead of one changed nothing, nor did more slots (scenario 0). Suspects are partitions whose window of " +
+	"4,096 records is full, and Redis, which writes its log anew while the tasks burn down. Of the processor time, Redis's Lua interpreter has the largest part: it judges each claim and settlement by the " +
+	"rules that make a crash harmless. Scripts that cut fewer strings would lift that."
+
 // ratio is a target of the burn-down: ours over theirs.
-func ratio(text string, ours, theirs system.Spec, atLeast float64) report.Target {
+func ratio(text string, ours, theirs system.Spec, atLeast float64, missed string) report.Target {
 	const metric = "burn-down"
-	return report.Target{Text: text, Unit: " times", Aside: atLeast == 0, Reached: func(r *report.Result) (float64, bool) {
+	return report.Target{Text: text, Unit: " times", Aside: atLeast == 0, Missed: missed, Reached: func(r *report.Result) (float64, bool) {
 		v := r.Median("", ours.String(), metric) / r.Median("", theirs.String(), metric)
 		return v, v >= atLeast
 	}}

@@ -175,9 +175,9 @@ func (r *Run) prepare(spec system.Spec) (system.Spec, error) {
 	return spec, nil
 }
 
-// profiled has a worker write its CPU profile, if profiles are wanted.
+// profiled has a worker write its CPU profile, if profiles are wanted and it has no file for one yet.
 func (r *Run) profiled(spec system.Spec) system.Spec {
-	if r.Profiles != "" {
+	if r.Profiles != "" && spec.Profile == "" {
 		spec.Profile = filepath.Join(r.Profiles, fmt.Sprintf("%d-%s-%s-%s-%s.pprof", r.result.Scenario, spec.System, spec.Variant, spec.Space, spec.Worker))
 	}
 	return spec
