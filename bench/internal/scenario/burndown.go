@@ -100,11 +100,8 @@ func (r *Run) burnDown(ctx context.Context, turn int, spec system.Spec) (err err
 	if turn == warmUp || spec.Variant == system.Default {
 		tasks = 20_000
 	}
-	if err := r.Rig.Clean(ctx); err != nil {
-		return err
-	}
 	spec.Counting = true
-	b, err := r.open(ctx, spec)
+	b, err := r.openClean(ctx, spec)
 	if err != nil {
 		return err
 	}

@@ -72,10 +72,7 @@ func growth() Scenario {
 func count(n int) string { return report.Number(float64(n)) }
 
 func (r *Run) growBacklog(ctx context.Context, turn int, spec system.Spec) (err error) {
-	if err := r.Rig.Clean(ctx); err != nil {
-		return err
-	}
-	b, err := r.open(ctx, spec)
+	b, err := r.openClean(ctx, spec)
 	if err != nil {
 		return err
 	}

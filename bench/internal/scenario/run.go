@@ -241,6 +241,14 @@ func (r *Run) open(ctx context.Context, spec system.Spec) (*bench, error) {
 	return &bench{System: s, queue: q, spec: spec, run: r, journal: rig.NewJournal()}, nil
 }
 
+// openClean opens a system on servers at rest.
+func (r *Run) openClean(ctx context.Context, spec system.Spec) (*bench, error) {
+	if err := r.Rig.Clean(ctx); err != nil {
+		return nil, err
+	}
+	return r.open(ctx, spec)
+}
+
 // worker starts one more worker.
 func (b *bench) worker(ctx context.Context) (*rig.Worker, error) {
 	spec := b.spec

@@ -41,10 +41,7 @@ func bestSettings() Scenario {
 			}
 			tasks := full(r, 50_000, 10_000)
 			return r.turns(specs, func(turn int, spec system.Spec) (err error) {
-				if err := r.Rig.Clean(ctx); err != nil {
-					return err
-				}
-				b, err := r.open(ctx, spec)
+				b, err := r.openClean(ctx, spec)
 				if err != nil {
 					return err
 				}

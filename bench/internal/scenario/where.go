@@ -27,16 +27,13 @@ type part struct {
 // whereItGoes burns tasks down once more, with a CPU profile, and notes where our microseconds go.
 func (r *Run) whereItGoes(ctx context.Context, tasks int) error {
 	return r.turn(warmUp, ourBest, func(turn int, spec system.Spec) (err error) {
-		if err := r.Rig.Clean(ctx); err != nil {
-			return err
-		}
 		dir, err := os.MkdirTemp("", "bench-profile-")
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		spec.Counting, spec.Profile = true, filepath.Join(dir, "worker.pprof")
-		b, err := r.open(ctx, spec)
+		b, err := r.openClean(ctx, spec)
 		if err != nil {
 			return err
 		}
